@@ -70,7 +70,7 @@ const WITHOUT_RESERVE: &str = "    if (gate::is_of_reserve (sock)) {
 
     make_socket_noninheritable (sock);";
 
-const EDITS: [Edit; 34] = [
+const EDITS: [Edit; 28] = [
     // libzmq aborts the process when accept() on an ipc socket fails for a reason that is not in this list. For tcp the
     // list has "no more descriptors" and "no more memory"; for ipc both are missing, so that any process that may
     // connect could end the supervisor by connecting often. With them the connection waits until there is room, and the
@@ -92,29 +92,9 @@ const EDITS: [Edit; 34] = [
     // very children that would set things right.
     Edit { file: "ipc_listener.cpp", from: ACCEPTED, to: WITHOUT_RESERVE },
     Edit { file: "tcp_listener.cpp", from: ACCEPTED, to: WITHOUT_RESERVE },
-    Edit {
-        file: "tcp_listener.cpp",
-        from: "#include \"tcp_listener.hpp\"",
-        to: "#include \"tcp_listener.hpp\"\n#include \"gate.hpp\"",
-    },
     // The program decides which peers may connect (gate.hpp): libzmq's own filter of users is fixed when a socket is
     // bound, and it does not count connections, so that one user could take all descriptors. The number of the gate
     // goes from the listener to its connections with the options.
-    Edit {
-        file: "ipc_listener.cpp",
-        from: "#include \"ipc_listener.hpp\"",
-        to: "#include \"ipc_listener.hpp\"\n#include \"gate.hpp\"",
-    },
-    Edit {
-        file: "session_base.cpp",
-        from: "#include \"session_base.hpp\"",
-        to: "#include \"session_base.hpp\"\n#include \"gate.hpp\"",
-    },
-    Edit {
-        file: "stream_engine_base.cpp",
-        from: "#include \"stream_engine_base.hpp\"",
-        to: "#include \"stream_engine_base.hpp\"\n#include \"gate.hpp\"",
-    },
     Edit { file: "options.hpp", from: "    int sndhwm;", to: "    int sndhwm;\n\n    int gate = 0;" },
     Edit {
         file: "ipc_listener.cpp",
@@ -256,16 +236,6 @@ void zmq::stream_engine_base_t::terminate ()",
         from: "        if (unlikely (msg_size_ > static_cast<uint64_t> (_max_msg_size))) {",
         to: "        if (unlikely (msg_size_ > static_cast<uint64_t> (_max_msg_size))) {
             gate::exceeded (_gate);",
-    },
-    Edit {
-        file: "v1_decoder.cpp",
-        from: "#include \"v1_decoder.hpp\"",
-        to: "#include \"v1_decoder.hpp\"\n#include \"gate.hpp\"",
-    },
-    Edit {
-        file: "v2_decoder.cpp",
-        from: "#include \"v2_decoder.hpp\"",
-        to: "#include \"v2_decoder.hpp\"\n#include \"gate.hpp\"",
     },
     // A new connection of the same session begins a new message.
     Edit {
@@ -441,8 +411,9 @@ fn units(out: &Path, sources: &Path) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for (number, names) in names.chunks(share).enumerate() {
         let path = out.join(format!("unit{number}.cpp"));
-        let text: String =
-            names.iter().map(|name| format!("#include \"{}\"\n", sources.join(name).display())).collect();
+        let include = |name: &String| format!("#include \"{}\"\n", sources.join(name).display());
+        // Edits in many of the sources call the gate.
+        let text: String = [String::from("gate.hpp")].iter().chain(names).map(include).collect();
         fs::write(&path, text).expect("cannot write a translation unit");
         paths.push(path);
     }

@@ -332,9 +332,6 @@ impl Printer {
         memory: &[EventView],
         forgotten: u64,
     ) -> Result<(), Failure> {
-        if !args.looks_back() && forgotten == 0 {
-            return Ok(());
-        }
         let Some(state) = StateDir::own(&instance.name) else { return Ok(()) };
         let run = instance.runtime.read_instance().ok().map(|file| file.run().to_owned());
         let runs = match &run {

@@ -168,8 +168,7 @@ fn take(
 fn with_files(memory: Vec<LogView>, tree: &[TreePath], shown: &Shown<'_>) -> Result<Vec<LogView>, Failure> {
     let wanted = shown.args.lines.0;
     // What is printed from the request on is shown in any case: it may come before all of memory has.
-    let is_new =
-        |line: &LogView| line.at.as_ref().is_some_and(|at| shown.asked.as_ref().is_some_and(|asked| at >= asked));
+    let is_new = |line: &LogView| shown.asked.is_some() && line.at >= shown.asked;
     let earlier = memory.iter().filter(|line| !is_new(line)).count();
     let enough = wanted.is_some_and(|wanted| earlier >= wanted);
     let mut workers = by_worker(memory);
@@ -185,11 +184,11 @@ fn with_files(memory: Vec<LogView>, tree: &[TreePath], shown: &Shown<'_>) -> Res
     }
     let mut lines = in_order(workers);
     if let Some(wanted) = wanted {
-        let mut excess = lines.iter().filter(|line| !is_new(line)).count().saturating_sub(wanted);
+        let excess = lines.iter().filter(|line| !is_new(line)).count().saturating_sub(wanted);
+        let mut old = 0;
         lines.retain(|line| {
-            let drops = excess > 0 && !is_new(line);
-            excess -= usize::from(drops);
-            !drops
+            old += usize::from(!is_new(line));
+            is_new(line) || old > excess
         });
     }
     Ok(lines)

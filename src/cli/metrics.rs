@@ -13,7 +13,7 @@ use crate::metrics::{self, Wanted};
 use crate::os::clock::Clock;
 use crate::pattern::Pattern;
 use crate::time::Span;
-use crate::wire::view::{ChildView, StatusView};
+use crate::wire::view::StatusView;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::{self, PathBuf};
@@ -149,8 +149,7 @@ fn of_hosts(output: Option<&path::Path>) -> Result<ExitCode, Failure> {
 
 /// The failure if no path of the tree matches a pattern.
 fn nothing_like(pattern: &Pattern, status: &StatusView) -> Option<Failure> {
-    let mut known = Vec::new();
-    paths(&status.root, &mut known);
+    let known: Vec<Path> = status.root.all().into_iter().map(|view| view.path().clone()).collect();
     if known.iter().any(|path| pattern.matches(path)) {
         return None;
     }
@@ -165,11 +164,6 @@ fn nothing_like(pattern: &Pattern, status: &StatusView) -> Option<Failure> {
         Some(like) => failure.hint(format!("did you mean {like}?")),
         None => failure.hint("`treevisor status` shows the paths of the tree"),
     })
-}
-
-fn paths(view: &ChildView, into: &mut Vec<Path>) {
-    into.push(view.path().clone());
-    view.children().iter().for_each(|child| paths(child, into));
 }
 
 /// Refuses an output that is not a regular file: a rename would replace a device or a pipe.

@@ -184,14 +184,6 @@ pub fn read_lines<E>(
     Ok(reader.summary)
 }
 
-/// Reads the wanted events, oldest first.
-///
-/// # Errors
-/// As [`read_each`].
-pub fn read(state: &StateDir, filter: &Filter) -> Result<Vec<EventView>, JournalError> {
-    older(state, filter, &[])
-}
-
 /// The wanted events from before those that the root has in memory, oldest first; see [`read_before`].
 ///
 /// # Errors

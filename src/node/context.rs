@@ -36,7 +36,7 @@ impl Context {
     }
 
     /// Whether a line that a storm of restarts repeats is to be logged now.
-    pub(super) fn logs_again(&self, what: &str, path: impl Display) -> bool {
+    pub(super) fn logs_again(&self, what: impl Display, path: impl Display) -> bool {
         self.lines.is_due(format!("{what} {path}"), self.now())
     }
 }

@@ -143,10 +143,9 @@ impl Folds {
         }
         let Some(fold) = self.by_child.get_mut(&owner) else { return out.push(in_flight) };
         fold.single = fold.single || single;
-        fold.present.add(event);
+        let what = fold.present.add(event);
         self.owners.insert(event.id, owner);
-        let is_new = fold.present.what(event.id).is_some_and(|what| fold.before.which(what).is_none());
-        if fold.withheld.is_some() && is_new {
+        if fold.withheld.is_some() && fold.before.which(what).is_none() {
             // With this event the round differs from those before, so nothing of it is going to be folded.
             fold.release_all(out);
             self.withholding.remove(&owner);
@@ -289,7 +288,8 @@ impl Fold {
 }
 
 impl Seen {
-    fn add(&mut self, event: &EventView) {
+    /// Adds an event. Returns its number.
+    fn add(&mut self, event: &EventView) -> u64 {
         let number = |what: &dyn Fn(&mut DefaultHasher)| {
             let mut hasher = DefaultHasher::new();
             what(&mut hasher);
@@ -311,6 +311,7 @@ impl Seen {
         }
         self.events.push((event.id, what));
         self.shape = self.shape.wrapping_add(what);
+        what
     }
 
     /// The number of what happened in this event.

@@ -95,10 +95,6 @@ impl Closing {
         }
     }
 
-    fn end(&self) -> End {
-        self.end
-    }
-
     /// Handles a signal that would otherwise be an order to the core. Returns false for a signal that still needs the
     /// ordinary handling.
     pub(super) fn takes(&mut self, caught: Caught, logger: &Logger) -> bool {
@@ -119,11 +115,6 @@ impl Closing {
     /// The stage that is waited for. `None` when all stages are done.
     fn stage(&self) -> Option<Stage> {
         self.stages.first().copied()
-    }
-
-    /// Whether the present stage has begun.
-    fn has_begun(&self) -> bool {
-        self.since.is_some()
     }
 
     /// The first steps of the stage are done: from now on its time limit runs.
@@ -184,9 +175,9 @@ pub trait Ending {
 /// A stage has failed to begin.
 pub fn go_on<E: Ending>(node: &mut E) -> Result<Option<End>, E::Stop> {
     while let Some(closing) = node.phase().closing() {
-        let end = closing.end();
+        let end = closing.end;
         let Some(stage) = closing.stage() else { return Ok(Some(end)) };
-        let begins = !closing.has_begun();
+        let begins = closing.since.is_none();
         if begins {
             node.begin(stage, end)?;
         }
@@ -216,9 +207,9 @@ mod tests {
     fn each_stage_begins_once_and_is_over_when_it_is_done_or_its_time_is() {
         let mut closing = Closing::new(End::Stopped, false);
         let begin = |closing: &mut Closing, stage, now| {
-            assert!(closing.stage() == Some(stage) && !closing.has_begun(), "{stage:?}");
+            assert!(closing.stage() == Some(stage) && closing.since.is_none(), "{stage:?}");
             closing.begin(now);
-            assert!(closing.has_begun());
+            assert!(closing.since.is_some());
         };
         begin(&mut closing, Stage::Agent, at(0));
         assert!(!closing.go_on(false, at(1)) && closing.go_on(true, at(1)));
@@ -234,7 +225,7 @@ mod tests {
         assert!(closing.go_on(true, at(50_000)));
         begin(&mut closing, Stage::Journal, at(50_000));
         assert!(!closing.go_on(false, at(50_999)) && closing.go_on(false, at(51_000)));
-        assert!(closing.stage().is_none() && closing.end() == End::Stopped);
+        assert!(closing.stage().is_none() && closing.end == End::Stopped);
     }
 
     #[test]

@@ -371,13 +371,13 @@ impl Hub {
     }
 
     /// Does what is due by time alone; `wall` is the moment for the pages. Returns the milliseconds until more is due.
-    pub(super) fn tick(&mut self, now: u64, wall: &str) -> u64 {
+    pub(super) fn tick(&mut self, now: u64, wall: impl FnOnce() -> String) -> u64 {
         if self.dirty_since.is_some_and(|since| now >= since + GATHER_MS) {
             self.send_changes(now);
         }
         if now >= self.ticked_at + TICK_MS {
             self.ticked_at = now;
-            self.each(Kind::Needed, &frame("tick", None, json!({ "at": wall }).to_string().as_bytes()), now);
+            self.each(Kind::Needed, &frame("tick", None, json!({ "at": wall() }).to_string().as_bytes()), now);
         }
         self.pages.iter().for_each(|page| page.close_if_stuck(now));
         let flush = self.dirty_since.map_or(u64::MAX, |since| since + GATHER_MS);

@@ -209,7 +209,7 @@ async fn tick(app: Arc<App>) {
             looked = now;
             app.end_streams();
         }
-        let next = app.shared.lock().tick(now, &clock::rfc3339_now());
+        let next = app.shared.lock().tick(now, clock::rfc3339_now);
         app.shared.woken(next.min(every.min(watchdog).max(10))).await;
     }
 }

@@ -188,7 +188,7 @@ interface View {
   /** The path that keys are for. */
   subject?(): string | null | undefined;
   lines?(lines: LogLine[]): void;
-  /** Events that were not known before. */
+  /** Events of which some were not known before, with those around them; `asked`: as of `Past.add`. */
   came?(events: TreeEvent[], asked?: boolean): void;
   /** From now on all lines come; those from before can be asked for. */
   reading?(): void;

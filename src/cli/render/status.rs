@@ -56,25 +56,23 @@ pub fn status(status: &StatusView, shares: &Shares, look: Look) -> String {
 
 /// A line about supervisors that run another version than the root.
 fn not_upgraded(status: &StatusView) -> Option<String> {
-    let (mut others, mut open) = (Vec::new(), vec![&status.root]);
-    while let Some(view) = open.pop() {
+    let mut others = Vec::new();
+    for view in status.root.all() {
         if let ChildView::Supervisor(view) = view
             && let Some(version) = view.version.as_ref().filter(|version| **version != status.version)
         {
             others.push(format!("{} runs {}", clean(view.path.as_str()), clean(version)));
         }
-        open.extend(view.children().iter().rev());
     }
     (!others.is_empty()).then(|| format!("not upgraded: {}; `treevisor upgrade` tries them again", others.join(", ")))
 }
 
 /// A line about limits that are not in force, and why.
 fn not_in_force(status: &StatusView) -> Option<String> {
-    let (mut limits, mut open) = (Vec::new(), vec![&status.root]);
-    while let Some(view) = open.pop() {
+    let mut limits = Vec::new();
+    for view in status.root.all() {
         let keys = view.limits().map(|limits| limits.not_in_force.as_slice()).unwrap_or_default();
         limits.extend(keys.iter().map(|key| format!("{} of {}", clean(key), clean(view.path().as_str()))));
-        open.extend(view.children().iter().rev());
     }
     let mut reasons: Vec<_> = status.controllers.missing.values().map(|why| clean(why)).collect();
     reasons.dedup();

@@ -91,7 +91,7 @@ fn all_files_are_read_in_order_and_filtered() {
     assert_eq!(told(&state, &between).0, "run-a 2 3 end-a run-b 6");
     assert_eq!(told(&state, &Filter { runs: Runs::Last, ..Filter::default() }).0, "run-b 6 7");
     assert_eq!(told(&state, &Filter { runs: Runs::Only("a".into()), ..Filter::default() }).0, "run-a 1 2 3 end-a");
-    assert_eq!(read(&state, &all).unwrap().len(), 5);
+    assert_eq!(older(&state, &all, &[]).unwrap().len(), 5);
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub(super) fn link_to_output(runtime: &RuntimeDir, output: PathBuf) -> Option<(P
 pub(super) fn sweep_stale(runtime: &RuntimeDir, logger: &Logger) {
     let stale = match runtime.read_instance() {
         Ok(stale) => stale,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) if is_gone(&error) => return,
         Err(error) => {
             return warn!(logger, "an earlier run of this instance may have left processes: its file cannot be read";
                 "file" => %runtime.instance_file().display(), "error" => %error);

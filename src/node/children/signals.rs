@@ -9,7 +9,7 @@ use crate::os::pidfd::{self, ProcessHandle};
 use crate::os::usage::{self, InUse};
 use crate::os::{process, stuck};
 use crate::spec::exec::KillMode;
-use crate::supervision::{ChildId, Run};
+use crate::supervision::Run;
 use crate::time::{Span, Time};
 use crate::wire::message::Refusal;
 use slog::{Logger, info, warn};
@@ -21,8 +21,7 @@ impl Children {
     /// Passes a signal on to every child node. A node that has not sent a message yet may lack handlers, and the signal
     /// would end it: the signal is sent after the node's first message.
     pub(crate) fn signal_nodes(&mut self, signal: i32, logger: &Logger) {
-        for id in (0..self.len() as u32).map(ChildId) {
-            let Some(child) = self.get_mut(id).filter(|child| child.is_node()) else { continue };
+        for child in self.slots.iter_mut().flatten().filter(|child| child.is_node()) {
             let Some(process) = &mut child.process else { continue };
             if process.link.to().is_some() {
                 child.pass_on(signal, logger);
@@ -260,6 +259,7 @@ mod tests {
     use crate::node::context::Context;
     use crate::node::testing;
     use crate::os::pidfd::PidFd;
+    use crate::supervision::ChildId;
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 

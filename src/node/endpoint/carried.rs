@@ -53,8 +53,7 @@ impl Endpoint {
     /// Writes the endpoint into the snapshot.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedEndpoint {
         // A verdict that waits starts again in the next image, and descriptors are counted again.
-        let Endpoint { router, speakers, pulls: _, notify, drops, barrier: _, descriptors: _, events: _, sockets: _ } =
-            self;
+        let Endpoint { router, speakers, pulls: _, notify, drops, barrier: _, descriptors: _, sockets: _ } = self;
         CarriedEndpoint {
             notify: notify.all().map(|(run, socket, uid)| CarriedNotify::pack(run, socket, uid, packing)).collect(),
             path: router.path().to_path_buf(),

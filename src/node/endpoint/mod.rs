@@ -43,7 +43,6 @@ use crate::wire::message::ToNode;
 use slog::warn;
 use std::os::fd::RawFd;
 use std::path::Path;
-use std::vec::Drain;
 
 /// All sockets to which a node's children connect.
 pub(super) struct Endpoint {
@@ -57,8 +56,6 @@ pub(super) struct Endpoint {
     /// The read barrier, made at the first use.
     barrier: Option<Barrier>,
     descriptors: Descriptors,
-    /// The events from the datagrams that are being read; kept for its allocation.
-    events: Vec<Event>,
     /// The last field, so that it is dropped after every socket.
     sockets: Sockets,
 }
@@ -83,7 +80,6 @@ impl Endpoint {
             drops: Drops::default(),
             barrier: None,
             descriptors: Descriptors::default(),
-            events: Vec::new(),
             sockets,
         }
     }
@@ -152,10 +148,11 @@ impl Endpoint {
         context: &Context,
         reactor: &mut Reactor,
         children: &mut Children,
-    ) -> Drain<'_, Event> {
-        let Endpoint { notify, speakers, drops, events, .. } = self;
-        notify.receive(&mut Look { context, reactor, children, speakers, drops, events });
-        events.drain(..)
+    ) -> Vec<Event> {
+        let Endpoint { notify, speakers, drops, .. } = self;
+        let mut look = Look { context, reactor, children, speakers, drops, events: Vec::new() };
+        notify.receive(&mut look);
+        look.events
     }
 
     // Sending.
@@ -235,7 +232,7 @@ impl Endpoint {
         let mut events = Vec::new();
         if self.notify.is_one_missing() {
             // Datagrams that have come before are in the sockets that are replaced.
-            events.extend(self.receive_notifications(context, reactor, children));
+            events = self.receive_notifications(context, reactor, children);
             self.notify.put_back(&context.place.runtime, &context.logger, missing);
         }
         self.pulls.put_back(&context.logger, missing);

@@ -125,7 +125,7 @@ pub(super) struct Look<'a> {
     pub speakers: &'a mut Speakers,
     pub drops: &'a mut Drops,
     /// What the datagrams lead to.
-    pub events: &'a mut Vec<Event>,
+    pub events: Vec<Event>,
 }
 
 impl NotifySockets {
@@ -291,11 +291,12 @@ impl Look<'_> {
     /// The worker has reported a process as its main one (MAINPID). Returns whether that is accepted.
     fn follow(&mut self, run: Run, pid: u32, socket: &mut NotifySocket) -> bool {
         let Err(why) = self.children.follow(run, pid, self.reactor) else { return true };
-        let path = self.children.get(run.child).map(|child| child.path.to_string()).unwrap_or_default();
         // The worker may name two in turn.
-        let another = socket.refused_main.replace(pid) != Some(pid);
-        if another && self.context.logs_again(&format!("MAINPID refused: {why}"), &path) {
-            warn!(self.context.logger, "MAINPID refused: {}", why; "path" => path, "pid" => pid);
+        if socket.refused_main.replace(pid) != Some(pid)
+            && let Some(Child { path, .. }) = self.children.get(run.child)
+            && self.context.logs_again(format_args!("MAINPID refused: {why}"), path)
+        {
+            warn!(self.context.logger, "MAINPID refused: {}", why; "path" => %path, "pid" => pid);
         }
         false
     }

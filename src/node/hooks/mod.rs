@@ -236,7 +236,7 @@ impl Hooks {
                 debug!(context.logger, "running a hook"; "hook" => key, "path" => %about, "pid" => running.process.pid());
                 self.running.push(running);
             }
-            Err(why) if context.logs_again(&format!("{key} could not run"), about) => {
+            Err(why) if context.logs_again(format_args!("{key} could not run"), about) => {
                 warn!(context.logger, "hook could not run"; "hook" => key, "path" => %about, "why" => why);
             }
             Err(_) => {}
@@ -250,7 +250,7 @@ impl Hooks {
         let running = self.running.swap_remove(at);
         if let Err(CommandFailure { why, not_run }) = verdict {
             let (what, key) = (if not_run { "hook could not run" } else { "hook failed" }, running.key.as_str());
-            if context.logs_again(&format!("{key} {what}"), &running.about) {
+            if context.logs_again(format_args!("{key} {what}"), &running.about) {
                 warn!(context.logger, "{}", what; "hook" => key, "path" => %running.about, "why" => why);
             }
         }

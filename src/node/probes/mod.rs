@@ -293,7 +293,7 @@ impl Probing {
         match outcome {
             Outcome::Answered => {
                 let again = self.last_failure.take().is_some() && self.answered;
-                if again && context.logs_again(&format!("probe {what} succeeds"), &self.path) {
+                if again && context.logs_again(format_args!("probe {what} succeeds"), &self.path) {
                     info!(logger, "probe succeeds again"; "path" => &self.path, "probe" => what);
                 }
                 self.answered = true;
@@ -301,7 +301,7 @@ impl Probing {
             Outcome::Failed(why) => {
                 // A failure that lasts is logged once a minute; events show the end. Before the first good answer
                 // failures are normal.
-                if self.answered && context.logs_again(&format!("probe {what} fails"), &self.path) {
+                if self.answered && context.logs_again(format_args!("probe {what} fails"), &self.path) {
                     warn!(logger, "probe failed"; "path" => &self.path, "probe" => &what, "why" => &why);
                 } else {
                     debug!(logger, "probe failed"; "path" => &self.path, "probe" => &what, "why" => &why);
@@ -309,7 +309,7 @@ impl Probing {
                 self.last_failure = Some(format!("probe {what} failed: {why}"));
             }
             Outcome::Unable(why) => {
-                if context.logs_again(&format!("probe {what}: {why}"), &self.path) {
+                if context.logs_again(format_args!("probe {what}: {why}"), &self.path) {
                     warn!(logger, "probe could not run; not counted against the worker"; "path" => &self.path,
                         "probe" => &what, "why" => &why);
                 }

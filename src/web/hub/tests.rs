@@ -111,7 +111,7 @@ fn a_page_that_leaves_between_an_event_and_its_row_gets_the_row_when_it_comes_ba
     let frames = taken(&mut hub, "p", 1_000);
     assert_eq!((names(&frames), frames[0].1), (vec!["events"], Some(5)));
     hub.close("p", 1_000);
-    hub.tick(1_050, "");
+    hub.tick(1_050, String::new);
     open(&mut hub, "p", Some(5), Some("r1"), 1_100);
     let frames = taken(&mut hub, "p", 1_100);
     assert_eq!(names(&frames), ["hello", "root", "rows"]);
@@ -372,7 +372,7 @@ fn the_stream_of_a_session_that_has_ended_ends_without_a_further_word() {
     }
     hub.end_unless(|proof| matches!(proof, Proof::Kernel));
     hub.events(1, &events(3..4, 0, false), 1_000);
-    hub.tick(20_000, "");
+    hub.tick(20_000, String::new);
     assert!(matches!(hub.next_frame("p", Waker::noop(), 20_000), Poll::Ready(None)));
     assert_eq!(names(&taken(&mut hub, "q", 20_000)), ["hello", "root", "tick", "events"]);
 }
@@ -385,7 +385,7 @@ fn there_are_so_many_pages_and_each_hears_of_the_end() {
     }
     assert!(hub.open("more".into(), Access::View, &StreamRequest::default(), Arc::new(Notify::new()), 1_000).is_none());
     hub.end(1_000);
-    hub.tick(20_000, "");
+    hub.tick(20_000, String::new);
     let frames = taken(&mut hub, "7", 20_000);
     assert_eq!(frames.last().unwrap().2["is"], json!("gone"));
     assert!(matches!(hub.next_frame("7", Waker::noop(), 1_000), Poll::Ready(None)));
