@@ -324,6 +324,7 @@ fn over(host: &str, instance: &str, conversation: u64) -> Option<Post> {
 mod tests {
     use super::*;
     use crate::os::fd;
+    use std::iter;
     use tempfile::TempDir;
 
     /// What a host has for sessions, in a directory of its own.
@@ -384,9 +385,11 @@ mod tests {
             Dealer::connect(&self.context, &socket, Identity::drawn().unwrap().as_bytes(), LIMITS).unwrap()
         }
 
-        /// Passes messages on until the tool has the answer to its message.
+        /// Passes the tool's message on before any other, then messages until the tool has the answer.
         fn asks(&mut self, tool: &mut Dealer, text: &[u8], now: Time) {
             assert!(tool.send(&[text]));
+            let read = iter::repeat_with(|| self.a.operators.said(now)).find(|read| !read.is_empty()).unwrap();
+            read.into_iter().for_each(|(_, message)| assert_eq!(self.b.came("a", message, true, now), None));
             assert_eq!(self.receives(tool, now), [text]);
         }
 
