@@ -99,7 +99,7 @@ pub fn ask_agent(base: &Path, ask: &HostRequest, contents: &[Vec<u8>], limit: Sp
     }
     // Last, when the socket is known to exist.
     runtime.check_found().map_err(AgentError::Runtime)?;
-    let context = Context::new().map_err(AgentError::Link)?;
+    let context = Context::of_tool().map_err(AgentError::Link)?;
     let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
     let own = Identity::drawn().map_err(|cause| AgentError::Link(LinkError::Context { cause }))?;
     let mut dealer = Dealer::connect(&context, &socket, own.as_bytes(), limits).map_err(AgentError::Link)?;

@@ -120,7 +120,7 @@ impl Session {
     /// [`AskError::Link`], and [`AskError::Runtime`] if another user may have put the instance there.
     pub fn connect(runtime: &RuntimeDir) -> Result<Session, AskError> {
         runtime.check_found().map_err(AskError::Runtime)?;
-        let context = Context::new().map_err(AskError::Link)?;
+        let context = Context::of_tool().map_err(AskError::Link)?;
         let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
         // By this identity the root recognizes requests that are sent again.
         let own = Identity::drawn().map_err(|cause| AskError::Link(LinkError::Context { cause }))?;

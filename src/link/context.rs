@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use crate::os::net::SOCKET_PATH_MAX;
-use crate::os::zeromq;
+use crate::os::{thread, zeromq};
 use crate::time::Span;
 
 /// High-water mark in messages, in each direction and for each peer. Enough for a burst, and small enough that a peer
@@ -48,6 +48,16 @@ impl Context {
         // One thread moves a million messages a second, which is more than one node's loop can take.
         context.set_io_threads(1).map_err(|_| LinkError::Context { cause })?;
         Ok(Context { context })
+    }
+
+    /// Makes the context of a tool, and fails where libzmq would abort the process: an operator needs a sentence most
+    /// where no more threads may be started.
+    ///
+    /// # Errors
+    /// [`LinkError::Context`] as for [`Context::new`], and if two threads cannot be started.
+    pub fn of_tool() -> Result<Context, LinkError> {
+        thread::two_more().map_err(|cause| LinkError::Context { cause })?;
+        Context::new()
     }
 
     /// A socket of the given type with the options that all sockets of this program have.

@@ -7,6 +7,7 @@ use crate::time::Span;
 use std::cell::Cell;
 use std::fs;
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::Builder;
@@ -42,6 +43,26 @@ pub fn beside_main<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     let thread = Builder::new().name(LOOP.to_owned()).stack_size(LOOP_STACK).spawn(work)?;
     let _blocked = SignalsBlocked::all();
     thread.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
+}
+
+/// Whether this process may have two more threads, as many as libzmq starts with the first socket: it aborts the process
+/// if it cannot.
+///
+/// # Errors
+/// The system's, pthread_create(3), with the limits that it may come from.
+pub fn two_more() -> io::Result<()> {
+    let held = Mutex::new(());
+    std::thread::scope(|scope| {
+        let _both = held.lock();
+        for _ in 0..2 {
+            let start = Builder::new().stack_size(STACK).spawn_scoped(scope, || drop(held.lock()));
+            start.map_err(|error| {
+                let why = format!("{error}; a limit (`ulimit -u`, `pids.max`, `kernel.pid_max`) is reached");
+                io::Error::new(error.kind(), format!("starting a thread: {why}"))
+            })?;
+        }
+        Ok(())
+    })
 }
 
 /// Makes the loop run on the main thread, since this program has replaced another one: the children are those of the
@@ -188,7 +209,22 @@ impl<T: Send + 'static> Question<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::testing::become_nobody;
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
     use std::sync::mpsc;
+
+    alone! {
+        fn that_no_thread_may_be_started_is_an_error_with_its_limits() {
+            two_more().unwrap();
+            // Limits of processes do not hold for root.
+            become_nobody();
+            let (_, hard) = getrlimit(Resource::RLIMIT_NPROC).unwrap();
+            setrlimit(Resource::RLIMIT_NPROC, 1, hard).unwrap();
+            let error = two_more().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            assert!(error.to_string().starts_with("starting a thread: "), "{error}");
+        }
+    }
 
     #[test]
     fn what_ends_is_waited_for_and_what_hangs_is_not() {
