@@ -130,6 +130,7 @@ impl Node {
         let before = self.context.now();
         let busy = self.diary.unaccounted(before);
         let with = (!busy.is_zero()).then(|| self.diary.mostly());
+        let releases = self.release_memory_at.take_if(|at| *at <= before).is_some();
         let planned = self.next_wake(before);
         if let Some(why) = self.spin_detector.sleeps(before, planned) {
             warn!(self.context.logger, "event loop does not rest: a deadline stays overdue"; "what" => why);
@@ -141,6 +142,10 @@ impl Node {
             || self.above.has_input()
             || self.placed.has_input();
         let timeout = if awake { Some(Span::ZERO) } else { planned.map(|(at, _)| at.since(before)) };
+        if releases {
+            // Last, too: whatever ran after it would map its pages again.
+            process::release_memory();
+        }
         if let Err(error) = self.reactor.wait(timeout, ready) {
             // There is nothing else to wait on. A turn without events does no harm.
             warn!(self.context.logger, "cannot wait for events"; "error" => %error);
@@ -295,9 +300,6 @@ impl Node {
         self.folds_due(now);
         self.requests.forget_replies(now, lost);
         self.requests_due();
-        if self.release_memory_at.take_if(|at| *at <= now).is_some() {
-            process::release_memory();
-        }
         match &mut self.above {
             Above::Parent(uplink) => uplink.due(now),
             Above::Operators(root) => root.due(now, &self.core, &self.context, &mut self.reactor),
