@@ -7,6 +7,7 @@ use crate::os::clock::Clock;
 use crate::os::spawn::PlanSpec;
 use crate::os::{fd, random};
 use crate::time::{Span, Time};
+use nix::sys::signal::{SigHandler, Signal};
 use std::os::fd::{AsFd, OwnedFd};
 
 fn path(text: &str) -> Path {
@@ -35,7 +36,6 @@ fn clear(scope: &Scope<'_>) {
     let clock = Clock::start();
     while kill_pass(scope).count > 0 {
         assert!(clock.now() < Time::ZERO + PATIENCE, "it does not come to an end");
-        reap_orphans(|_| false);
     }
 }
 
@@ -178,6 +178,9 @@ fn pid_of(process: &PidFd) -> u32 {
 alone! {
     fn a_process_that_forks_itself_all_the_time_is_cleared() {
         become_subreaper().unwrap();
+        // What ends below is reaped by the kernel. Zombies would pile up during a pass, which a busy machine makes long.
+        // SAFETY: no function of this program is called.
+        unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
         // Each generation ends when there is a next one, or the file is gone: so a failing test leaves no process
         // behind.
         let dir = tempfile::tempdir().unwrap();
@@ -189,7 +192,7 @@ alone! {
         // Always the same process, with another program each time.
         let replaces = "[ \"$1\" ] || echo up; [ -e \"$GO_ON\" ] && exec /bin/sh -c \"$TEXT\" sh again";
         let root = Path::root();
-        for round in 0..12 {
+        for round in 0..6 {
             let text = [forks, executes, replaces][round % 3];
             let mark = random::mark().unwrap();
             let mut spec = marked(text, mark.as_str(), "/a");
@@ -202,8 +205,6 @@ alone! {
             let clock = Clock::start();
             while !fd::wait_readable_any(&[reader.as_fd()], Some(Span::from_millis(10))).unwrap() {
                 assert!(clock.now() < Time::ZERO + PATIENCE, "a process is left: {text}");
-                // A chain of processes must not fill the machine with zombies.
-                reap_orphans(|_| false);
             }
             assert_eq!(read_all(reader), "", "{text}");
         }
