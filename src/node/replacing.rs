@@ -11,6 +11,7 @@ use super::upgrade::course::{Course, Wanted};
 use super::upgrade::rehearsal;
 use super::upgrade::replaced::{Answered, Taken};
 use super::upgrade::upgrading::VERSION;
+use crate::ids::{Incarnation, Path};
 use crate::os::exec::{Gap, Order};
 use crate::os::executable::{Executable, Identity};
 use crate::os::signals::Caught;
@@ -25,7 +26,7 @@ use serde_json::Map;
 use slog::{info, warn};
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path;
 
 /// How long a file system may take to open the executable.
 const FILE: Span = Span::from_secs(1);
@@ -38,7 +39,7 @@ const SENDS: Span = Span::from_millis(2);
 
 impl Node {
     /// An operator orders an upgrade of the tree to `exe`, or (`check`) a rehearsal of it.
-    pub(super) fn upgrade(&mut self, asker: Asker, by: String, exe: &Path, check: bool) {
+    pub(super) fn upgrade(&mut self, asker: Asker, by: String, exe: &path::Path, check: bool) {
         let begun = self.begin_whole(asker.clone(), by, exe, check);
         if let Err(why) = begun {
             if asker == Asker::None {
@@ -54,7 +55,7 @@ impl Node {
         self.upgrade(Asker::None, "SIGUSR2".into(), &exe, false);
     }
 
-    fn begin_whole(&mut self, asker: Asker, by: String, exe: &Path, check: bool) -> Result<(), String> {
+    fn begin_whole(&mut self, asker: Asker, by: String, exe: &path::Path, check: bool) -> Result<(), String> {
         let Some(root) = self.above.root() else { return Err("only the root upgrades the tree".into()) };
         if self.children.are_placed(&self.context.place) {
             return Err("it has placed children: restart the agents of the hosts instead, one after another".into());
@@ -136,6 +137,11 @@ impl Node {
             }
         }
         self.ask_below(now);
+        for ((run, path), why) in self.upgrade.take_silent() {
+            let pid = self.children.get(run.child).and_then(|child| child.process.as_ref()).map(|process| process.pid);
+            let failed = self.upgrade_failed(UpgradeStage::Exec, why);
+            self.publish_of(path, pid, run.incarnation, failed);
+        }
         self.report_course();
     }
 
@@ -213,7 +219,7 @@ impl Node {
     /// or ends it.
     fn report_course(&mut self) {
         let Some(course) = self.upgrade.course() else { return };
-        let (asker, upgrade) = (course.wanted.asker.clone(), course.upgrade());
+        let (asker, upgrade) = (course.wanted.asker.clone(), self.upgrade.result(course));
         if !upgrade.done {
             if self.upgrade.reports_now(self.context.now()) {
                 self.reply(&asker, Reply::Upgraded { upgrade: Box::new(upgrade) });
@@ -224,8 +230,10 @@ impl Node {
         let is_check = course.wanted.check;
         if self.upgrade.goes_beyond_rehearsal() {
             if let Some((path, reason)) = failed {
-                let refusal = upgrade::Refusal::Rehearsal { path, reason: reason.clone() };
-                self.report_failure(UpgradeStage::Rehearsal, &reason);
+                let is_own = path == self.context.place.path.as_str();
+                let message = if is_own { reason.clone() } else { format!("{path}: {reason}") };
+                let refusal = upgrade::Refusal::Rehearsal { path, reason };
+                self.publish_own(self.upgrade_failed(UpgradeStage::Rehearsal, message));
                 self.upgrade.end_course();
                 return self.reply(&asker, refused(Refusal::NotAllowed, refusal.to_string()));
             }
@@ -242,25 +250,31 @@ impl Node {
 
     /// This node cannot be replaced. The nodes below it are not replaced either.
     fn own_failed(&mut self, stage: UpgradeStage, why: String) {
-        self.report_failure(stage, &why);
+        self.publish_own(self.upgrade_failed(stage, why.clone()));
         self.upgrade.keep_below(&self.children);
         self.upgrade.own_is_over(&self.context.place.path, State::Failed, None, Some(why));
     }
 
-    fn report_failure(&mut self, stage: UpgradeStage, why: &str) {
+    fn upgrade_failed(&self, stage: UpgradeStage, message: String) -> EventBody {
         let to = self.upgrade.course().map_or(String::new(), |course| course.to().to_owned());
-        self.publish_own(EventBody::UpgradeFailed(UpgradeFailed { message: why.to_owned(), stage, to }));
+        EventBody::UpgradeFailed(UpgradeFailed { message, stage, to })
     }
 
     /// Publishes an event about this supervisor that does not come from its core.
     pub(super) fn publish_own(&mut self, body: EventBody) {
+        let (path, incarnation) = (self.context.place.path.clone(), self.context.place.incarnation);
+        self.publish_of(path, Some(self.context.pid), incarnation, body);
+    }
+
+    /// Publishes an event of this supervisor about itself or a child node.
+    fn publish_of(&mut self, path: Path, pid: Option<u32>, incarnation: Incarnation, body: EventBody) {
         let now = self.context.now();
         let event = EventView {
             id: self.core.draw_report(),
             at: clock::rfc3339_nanos(self.context.clock.wall_in_order(now)),
-            path: self.context.place.path.clone(),
-            pid: Some(self.context.pid),
-            incarnation: Some(self.context.place.incarnation.0),
+            path,
+            pid,
+            incarnation: Some(incarnation.0),
             cause: None,
             beside: None,
             body,
@@ -327,7 +341,7 @@ impl Node {
     /// Executes the other image in this process. Returns only if that fails: why, and whether the failure is final.
     fn exec_in_place(&mut self) -> Result<(), (String, bool)> {
         let file = self.upgrade.file().map_err(|why| (why, true))?;
-        let unchanged = file.is_unchanged().map_err(|error| (error.to_string(), true))?;
+        let unchanged = file.is_unchanged().map_err(|error| (format!("looking at the executable: {error}"), true))?;
         if !unchanged {
             return Err(("the executable was changed since the rehearsal".into(), true));
         }

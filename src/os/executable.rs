@@ -132,10 +132,12 @@ impl Executable {
     /// Opens a file that another process has checked.
     ///
     /// # Errors
-    /// The system's; `InvalidInput` if another file is at the path.
+    /// The system's, with the path; `InvalidInput` if another file is at the path.
     pub fn known(path: &Path, identity: Identity) -> io::Result<Executable> {
-        let file = File::open(path)?;
-        let found = Executable { identity: Identity::of(&file.metadata()?), file };
+        let open = || File::open(path).and_then(|file| Ok((Identity::of(&file.metadata()?), file)));
+        let (found, file) =
+            open().map_err(|error| io::Error::new(error.kind(), format!("opening {}: {error}", path.display())))?;
+        let found = Executable { identity: found, file };
         if found.identity == identity {
             return Ok(found);
         }
@@ -148,6 +150,11 @@ impl Executable {
     /// Its identity when it was opened.
     pub fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// Whether this process runs it already.
+    pub fn is_own(&self) -> bool {
+        Identity::own().is_ok_and(|own| own == self.identity)
     }
 
     /// Whether the file has not changed since it was opened.

@@ -1,7 +1,7 @@
 //! The nodes that an upgrade has not reached: changes there are refused until they run the present version.
 
 use crate::ids::Path;
-use crate::wire::upgrade;
+use crate::wire::upgrade::{self, State, Upgrade};
 use crate::wire::view::{EventBody, EventView};
 use serde::{Deserialize, Serialize};
 
@@ -11,12 +11,31 @@ use serde::{Deserialize, Serialize};
 pub(super) struct LeftBehind(Vec<(Path, String)>);
 
 impl LeftBehind {
-    pub(super) fn new(nodes: Vec<(Path, String)>) -> LeftBehind {
-        LeftBehind(nodes)
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// An upgrade has not reached these nodes.
+    pub(super) fn renew(&mut self, mut nodes: Vec<(Path, String)>) {
+        for (path, version) in &mut nodes {
+            self.correct(path.as_str(), version);
+        }
+        self.0 = nodes;
+    }
+
+    /// The result of an upgrade with the versions of those of these nodes that were not upgraded.
+    pub(super) fn corrected(&self, mut upgrade: Upgrade) -> Upgrade {
+        for one in upgrade.supervisors.iter_mut().filter(|one| matches!(one.state, State::Failed | State::Kept)) {
+            self.correct(&one.path, &mut one.version);
+        }
+        upgrade
+    }
+
+    /// A node that reports on one below that was not asked takes that one's version for its own.
+    fn correct(&self, at: &str, version: &mut String) {
+        if let Some((_, known)) = self.0.iter().find(|(path, _)| path.as_str() == at) {
+            version.clone_from(known);
+        }
     }
 
     /// Why a change at a path, or of the whole tree (`None`), is refused by a node of this version.

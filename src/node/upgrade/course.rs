@@ -57,6 +57,10 @@ pub(in crate::node) struct Course {
     /// The child nodes that were asked, by the number of the question, and when to give up on them.
     asked: BTreeMap<u64, (Child, Time)>,
     known: Vec<Supervisor>,
+    /// The child nodes that were not replaced and have published nothing about it, and why. Not carried: this node is
+    /// replaced before any is asked.
+    #[serde(skip)]
+    silent: Vec<(Child, String)>,
 }
 
 /// The state of this node's own part.
@@ -81,8 +85,8 @@ impl Course {
         children: Vec<Child>,
     ) -> Course {
         let own = if wanted.check { NodeUpgradeState::Rehearsing } else { NodeUpgradeState::Wanted { since: now } };
-        let (asked, known) = (BTreeMap::new(), Vec::new());
-        Course { wanted, from, to, own, connects: None, children: Turns::new(children), asked, known }
+        let (asked, known, silent) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Course { wanted, from, to, own, connects: None, children: Turns::new(children), asked, known, silent }
     }
 
     /// The version of this node at the beginning.
@@ -163,7 +167,7 @@ impl Course {
             return self.children.later(child);
         }
         self.children.ended(&child);
-        self.failed(&child.1, "it does not connect to its parent".into());
+        self.failed(child, "it does not connect to its parent".into());
         // The next one has its own time.
         self.connects = None;
     }
@@ -208,13 +212,22 @@ impl Course {
     fn failed_below(&mut self, number: u64, message: String) {
         if let Some((child, _)) = self.asked.remove(&number) {
             self.children.ended(&child);
-            self.failed(&child.1, message);
+            self.failed(child, message);
         }
     }
 
-    fn failed(&mut self, path: &Path, message: String) {
-        let (path, version, message) = (path.to_string(), self.from.clone(), Some(message));
+    fn failed(&mut self, child: Child, why: String) {
+        let (path, version, message) = (child.1.to_string(), self.from.clone(), Some(why.clone()));
         self.known.push(Supervisor { path, state: State::Failed, version, gap_ms: None, message });
+        // The root publishes that a rehearsal has failed.
+        if !self.wanted.check {
+            self.silent.push((child, why));
+        }
+    }
+
+    /// Takes the child nodes that were not replaced and have published nothing about it, and why.
+    pub(in crate::node) fn take_silent(&mut self) -> Vec<(Child, String)> {
+        std::mem::take(&mut self.silent)
     }
 
     /// Gives up on child nodes that have sent nothing for too long.
@@ -352,6 +365,10 @@ mod tests {
         let mut failed: Vec<_> = course.behind().unwrap().into_iter().map(|(path, _)| path.to_string()).collect();
         failed.sort();
         assert_eq!(failed, ["/0", "/2", "/3"], "what has ended begins with the new version");
+        let silent = course.take_silent();
+        let why = ["no", "it has not answered for 30s"].map(str::to_owned);
+        assert_eq!(silent, [child(0), child(2)].into_iter().zip(why).collect::<Vec<_>>(), "/3 has published it");
+        assert!(course.take_silent().is_empty());
         // A child node that never connects is not waited for either.
         let mut course = self::course(false, 1);
         course.own_is_over(known("/", State::Upgraded));
@@ -360,6 +377,13 @@ mod tests {
         let [one] = course.next().try_into().unwrap();
         course.not_reached(START + CONNECTS, one);
         assert!(course.is_over() && course.failure().is_some());
+        assert_eq!(course.take_silent(), [(child(0), "it does not connect to its parent".to_owned())]);
+        // A rehearsal that is refused has an event of the root.
+        let mut check = self::course(true, 1);
+        let [one] = check.next().try_into().unwrap();
+        check.asked(START, 0, one);
+        check.answered(START, 0, Reply::Refused { why: Refusal::NotAllowed, message: "no".into() });
+        assert!(check.failure().is_some() && check.take_silent().is_empty());
     }
 
     #[test]

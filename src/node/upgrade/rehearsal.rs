@@ -68,9 +68,9 @@ impl Rehearsal {
             parent_death_signal: Some(9),
             ..PlanSpec::new(vec![format!("/proc/self/fd/{PROGRAM_FD}").into(), VERB.into()])
         })
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| format!("running the executable: {error}"))?;
         let since = ticks_now();
-        let spawned = plan.spawn().map_err(|error| error.to_string())?;
+        let spawned = plan.spawn().map_err(|error| format!("running the executable: {error}"))?;
         let kin = ProcessFamily { leader: spawned.pid, stamp, since };
         let mut process = HelperProcess::watch(spawned, reader, Source::Rehearsal, kin, reactor)?;
         process.keep_lines();

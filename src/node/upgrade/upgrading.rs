@@ -15,7 +15,7 @@ use crate::os::executable::{Executable, Identity};
 use crate::supervision::Run;
 use crate::time::{Span, Time};
 use crate::wire::message::{Reply, Verb};
-use crate::wire::upgrade::{self, State, Supervisor};
+use crate::wire::upgrade::{self, State, Supervisor, Upgrade};
 use crate::wire::view::EventView;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -92,7 +92,7 @@ impl Upgrading {
     /// that run `file` already are to stay as they are, since an earlier upgrade has not reached all others.
     pub(in crate::node) fn begins_whole(&mut self, check: bool, file: &Executable) -> bool {
         self.then = !check;
-        !self.behind.is_empty() && is_own(file)
+        !self.behind.is_empty() && file.is_own()
     }
 
     /// Begins this node's part. `path` is the node's, `nodes` are its child nodes.
@@ -105,7 +105,7 @@ impl Upgrading {
         nodes: Vec<(Run, Path)>,
     ) {
         let to = self.course.take().map(|course| course.to().to_owned());
-        let stays = wanted.rest && is_own(&file);
+        let stays = wanted.rest && file.is_own();
         let state = if wanted.check { State::Ready } else { State::Upgraded };
         self.course = Some(Course::new(now, wanted, VERSION.into(), to, nodes));
         self.file = Some(file);
@@ -132,8 +132,18 @@ impl Upgrading {
     /// The upgrade of the tree is over: keeps which nodes it has not reached.
     pub(in crate::node) fn keep_behind(&mut self) {
         if let Some(behind) = self.course.as_ref().and_then(Course::behind) {
-            self.behind = LeftBehind::new(behind);
+            self.behind.renew(behind);
         }
+    }
+
+    /// The results so far.
+    pub(in crate::node) fn result(&self, course: &Course) -> Upgrade {
+        self.behind.corrected(course.upgrade())
+    }
+
+    /// See [`Course::take_silent`].
+    pub(in crate::node) fn take_silent(&mut self) -> Vec<((Run, Path), String)> {
+        self.course.as_mut().map(Course::take_silent).unwrap_or_default()
     }
 
     /// This image has replaced another one, and has these child nodes.
@@ -386,11 +396,6 @@ impl Upgrading {
         self.replaced.lost(gone);
         self.course.iter_mut().for_each(|course| course.lost(gone));
     }
-}
-
-/// Whether this process runs that executable already.
-fn is_own(file: &Executable) -> bool {
-    Identity::own().is_ok_and(|own| own == file.identity())
 }
 
 #[cfg(test)]

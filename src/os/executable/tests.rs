@@ -32,6 +32,13 @@ fn a_program_in_good_hands_is_taken() {
     let taken = Executable::open(&path, own_uid()).unwrap();
     assert!(taken.is_unchanged().unwrap());
     assert_eq!(taken.identity(), Executable::open(&path, own_uid()).unwrap().identity());
+    let known = |path: &Path| Executable::known(path, taken.identity()).map_err(|error| error.to_string());
+    known(&path).unwrap();
+    assert!(known(Path::new("/bin/sh")).unwrap_err().starts_with("/bin/sh is another file"));
+    assert_eq!(
+        known(Path::new("/nowhere/x")).unwrap_err(),
+        "opening /nowhere/x: No such file or directory (os error 2)"
+    );
     // Through a link as well, where its target counts.
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();

@@ -45,7 +45,8 @@ fn a_parent_does_not_give_up_on_a_node_that_waits_for_those_below_it() {
 fn what_was_started_again_is_behind_no_more_unless_what_is_above_it_is() {
     let path = |text: &str| Path::parse(text).unwrap();
     let behind = ["/mid", "/mid/deep", "/other"].map(|at| (path(at), "1".into()));
-    let mut upgrading = Upgrading { behind: LeftBehind::new(behind.into()), ..Upgrading::default() };
+    let mut upgrading = Upgrading::default();
+    upgrading.behind.renew(behind.into());
     let happens = |upgrading: &mut Upgrading, at: &str, kind: &str, detail| {
         upgrading.has_happened(&event(1, at, kind, detail));
         ["/mid", "/mid/deep", "/other"].map(|at| upgrading.refuses_change(Some(&path(at))).is_some())
@@ -58,6 +59,31 @@ fn what_was_started_again_is_behind_no_more_unless_what_is_above_it_is() {
     assert_eq!(happens(&mut upgrading, "/mid", "started", json!({})), [false, false, true]);
     assert_eq!(happens(&mut upgrading, "/other", "exited", json!({})), [false; 3]);
     assert!(upgrading.refuses_change(None).is_none());
+}
+
+#[test]
+fn what_was_left_behind_twice_has_its_own_version() {
+    let one = |path: &str, state, version: &str| Supervisor {
+        path: path.into(),
+        state,
+        version: version.into(),
+        gap_ms: None,
+        message: None,
+    };
+    let mut behind = LeftBehind::default();
+    behind.renew(vec![(Path::parse("/mid").unwrap(), "1".into()), (Path::parse("/other").unwrap(), "1".into())]);
+    // The root could not ask /mid, and /web has refused: it reports both with the version that it has itself.
+    let states = [("/", State::Upgraded, "3"), ("/mid", State::Failed, "2"), ("/web", State::Kept, "2")];
+    let with_other = states.iter().chain([&("/other", State::Upgraded, "3")]);
+    let found = with_other.map(|&(path, state, version)| one(path, state, version)).collect();
+    let result = behind.corrected(upgrade::Upgrade::new("2".into(), "3".into(), true, found));
+    let versions: Vec<_> = result.supervisors.iter().map(|one| one.version.as_str()).collect();
+    assert_eq!(versions, ["3", "1", "2", "3"], "{result:?}");
+    // The same is kept for the next one.
+    behind.renew(vec![(Path::parse("/mid").unwrap(), "2".into()), (Path::parse("/web").unwrap(), "2".into())]);
+    let mid = Path::parse("/mid").unwrap();
+    assert!(behind.refuses(Some(&mid), "3").unwrap().contains("/mid runs treevisor 1 and"));
+    assert!(behind.refuses(Some(&Path::parse("/other").unwrap()), "3").is_none());
 }
 
 #[test]
