@@ -8,6 +8,7 @@ use super::requests::{Question, refused};
 use super::root::Root;
 use super::turn::Node;
 use super::upgrade::course::{Course, Wanted};
+use super::upgrade::faults;
 use super::upgrade::rehearsal;
 use super::upgrade::replaced::{Answered, Taken};
 use super::upgrade::upgrading::VERSION;
@@ -91,7 +92,8 @@ impl Node {
             Ok(identity) => Executable::known(file, identity).map_err(|error| error.to_string()),
             Err(error) => Err(format!("the executable was not understood: {error}")),
         };
-        let file = match opened {
+        let fault = if *check { Ok(()) } else { faults::at(&self.context.place.path, "order") };
+        let file = match fault.and(opened) {
             Ok(file) => file,
             Err(why) => return self.reply(&asker, refused(Refusal::NotAllowed, why)),
         };
@@ -375,8 +377,10 @@ impl Node {
         let old = File::open("/proc/self/exe").map_err(|error| (format!("opening this program: {error}"), true))?;
         let (snapshot, kept) = self.kept_snapshot("treevisor-snapshot", "the snapshot").map_err(|why| (why, true))?;
         let file = self.upgrade.file().map_err(|why| (why, true))?;
+        // What is no program cannot be executed.
+        let is_well = faults::at(&self.context.place.path, "exec").is_ok();
         let order = Order {
-            file: file.as_fd(),
+            file: if is_well { file.as_fd() } else { snapshot.as_fd() },
             old: old.as_fd(),
             snapshot: snapshot.as_fd(),
             kept: &kept,

@@ -7,6 +7,7 @@ use super::whole::{WholeTree, restore};
 use crate::ids::Path;
 use crate::node::hosted;
 use crate::node::luggage::{OrRollBack, Unpacking, fail};
+use crate::node::upgrade::faults;
 use crate::node::upgrade::rehearsal::LIMIT;
 use crate::node::upgrade::state::CarriedNode;
 use crate::os::exec::Resumed;
@@ -52,29 +53,9 @@ pub(super) fn run(resumed: Resumed) -> i32 {
     node.leave(end)
 }
 
-/// A fault that a test asks for: `TV_TEST_UPGRADE="/web restored panic"`. With a file as a fourth word, the fault
-/// happens as long as that file exists. Only in debug builds.
-#[cfg(debug_assertions)]
+/// A fault that a test asks for. The former image that goes on has none.
 fn fault(path: &Path, place: &str, came_back: bool) {
-    let wanted = std::env::var("TV_TEST_UPGRADE").unwrap_or_default();
-    let mut words = wanted.split(' ');
-    if came_back || words.next() != Some(path.as_str()) || words.next() != Some(place) {
-        return;
-    }
-    let what = words.next();
-    if words.next().is_some_and(|file| !std::path::Path::new(file).exists()) {
-        return;
-    }
-    match what {
-        Some("fail") => fail("a test wants it"),
-        Some("abort") => std::process::abort(),
-        Some("slow") => crate::os::clock::pause(crate::time::Span::from_secs(2)),
-        Some("hang") => loop {
-            std::hint::spin_loop();
-        },
-        _ => panic!("a test wants it"),
+    if !came_back && let Err(why) = faults::at(path, place) {
+        fail(&why);
     }
 }
-
-#[cfg(not(debug_assertions))]
-fn fault(_: &Path, _: &str, _: bool) {}

@@ -12,6 +12,7 @@
 
 mod behind;
 pub(super) mod course;
+pub(super) mod faults;
 pub(super) mod rehearsal;
 pub(super) mod replaced;
 mod reports;

@@ -1,9 +1,11 @@
 //! `treevisor restore-check`, the hidden verb of a rehearsal: the new executable reads the state of a running node,
 //! makes all of it that needs no descriptor or process, and prints the result.
 
+use super::faults;
 use super::rehearsal::{Answer, SNAPSHOT_FD};
 use super::state::CarriedNode;
 use crate::error::Chain;
+use crate::ids::Path;
 use crate::link::Context as Sockets;
 use crate::os::epoll::Poller;
 use crate::os::{fd, memory};
@@ -29,7 +31,8 @@ fn check() -> Result<(), String> {
     let file = fd::inherited(SNAPSHOT_FD).map_err(|error| format!("there is no snapshot: {error}"))?;
     let mapped = memory::Mapped::of(&file).map_err(|error| format!("the snapshot cannot be read: {error}"))?;
     keep_for_tests(&mapped);
-    check_state(&mapped)?;
+    let path = check_state(&mapped)?;
+    faults::at(&path, "rehearsal")?;
     Poller::new().map_err(|error| format!("no epoll can be opened: {error}"))?;
     Sockets::new().map_err(|error| format!("no ZeroMQ context can be made: {}", Chain(&error)))?;
     Ok(())
@@ -45,11 +48,12 @@ fn keep_for_tests(snapshot: &[u8]) {
     let _ = snapshot;
 }
 
-/// Reads the snapshot, restores the core, takes a snapshot of that, and compares. No descriptor is used.
+/// Reads the snapshot, restores the core, takes a snapshot of that, and compares. No descriptor is used. Returns the
+/// path of the node.
 ///
 /// # Errors
 /// What is wrong with the snapshot, as text.
-pub fn check_state(snapshot: &[u8]) -> Result<(), String> {
+pub fn check_state(snapshot: &[u8]) -> Result<Path, String> {
     let (state, _) = snapshot::read::<CarriedNode, Snapshot>(snapshot).map_err(|error| error.to_string())?;
     let text = |snapshot: &Snapshot| serde_json::to_value(snapshot).map_err(|error| error.to_string());
     let before = text(&state.core)?;
@@ -58,7 +62,7 @@ pub fn check_state(snapshot: &[u8]) -> Result<(), String> {
     if text(&core.snapshot())? != before {
         return Err("the core that was made again is another one than the one before".into());
     }
-    Ok(())
+    Ok(state.node.place.path)
 }
 
 #[cfg(test)]
