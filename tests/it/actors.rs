@@ -52,6 +52,20 @@ fn pusher() {
 
 #[test]
 #[ignore = "an actor: started by other tests"]
+fn client() {
+    // Beats by the Rust client, which keeps its connection, twenty times a second.
+    if std::env::var_os("CLIENT").is_none() {
+        return;
+    }
+    let mut heart = treevisor::client::Heart::from_env();
+    loop {
+        heart.beat();
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+#[test]
+#[ignore = "an actor: started by other tests"]
 fn turncoat() {
     // Where its file belongs to root and is set-user-id, it becomes root's, as `sudo` does: its parent may not signal
     // it any more.

@@ -1,5 +1,6 @@
 //! Another executable in the place of a running one: the workers notice nothing, whatever goes wrong.
 
+use crate::actors;
 use crate::asking::{Clients, Failure};
 use crate::harness::*;
 use crate::pauses::{AllWorkers, every_source};
@@ -52,6 +53,31 @@ name = "mid"
     command = ["python3", "-m", "http.server", "{port}", "--bind", "127.0.0.1"]
     heartbeat = {{ interval = "200ms", misses = 100, source = {{ http = "http://127.0.0.1:{port}/" }} }}
     log = false
+"#
+    )
+}
+
+/// More workers in `/mid/deep`: one that keeps its connection, and two that are reached or beat by sockets of others.
+fn more_of_deep() -> String {
+    let (client, server, pusher, port) =
+        (actors::command("client"), actors::command("server"), actors::command("pusher"), free_port());
+    format!(
+        r#"
+    [[child.child.child]]
+    name = "client"
+    command = {client}
+    env = {{ CLIENT = "1" }}
+    heartbeat = {{ interval = "200ms", misses = 100 }}
+    [[child.child.child]]
+    name = "tcp"
+    command = {server}
+    env = {{ PORT = "{port}" }}
+    heartbeat = {{ interval = "200ms", misses = 100, source = {{ tcp = "127.0.0.1:{port}" }} }}
+    [[child.child.child]]
+    name = "pushes"
+    command = {pusher}
+    env = {{ PUSH = "ipc://push" }}
+    heartbeat = {{ interval = "200ms", misses = 100, source = {{ push = "ipc://push" }} }}
 "#
     )
 }
@@ -115,7 +141,7 @@ fn memory(pid: u32) -> u64 {
 }
 
 fn nothing_is_noticed(containment: &str) {
-    let mut tree = Tree::start(&deep(containment, free_port()));
+    let mut tree = Tree::start(&(deep(containment, free_port()) + &more_of_deep()));
     tree.run(&["wait", "--until", "running", "/"]).expect(0);
     let before = processes(&tree);
     let rounds = rounds(6);
@@ -149,11 +175,16 @@ fn nothing_is_noticed(containment: &str) {
     assert_eq!(processes(&tree), before);
     // A probe may run at any moment, with a process and a pipe; connections of tools that have ended are closed in
     // their time.
+    if rounds >= 40 {
+        let now: Vec<_> = supervisors(&tree).into_iter().map(descriptors).collect();
+        eprintln!("descriptors after the first and the last of {rounds} upgrades: {open:?} {now:?}");
+    }
     for (before, pid) in open.iter().zip(supervisors(&tree)) {
         until("as few descriptors as before", || descriptors(pid) <= before + 8);
     }
     // Beats are read on, and what hangs is still found.
-    for path in ["/beats", "/mid/notifies", "/mid/deep/probed", "/mid/deep/asked"] {
+    let deep = ["probed", "asked", "client", "tcp", "pushes"].map(|name| format!("/mid/deep/{name}"));
+    for path in ["/beats", "/mid/notifies"].into_iter().chain(deep.iter().map(String::as_str)) {
         let count = beats(&tree, path);
         until("a beat", || beats(&tree, path) > count);
     }
@@ -354,6 +385,72 @@ fn what_cannot_be_restored_goes_on_as_it_was() {
     }
 }
 
+/// Before anything is restored: the rehearsal, the order and the execution. `faulty` is there for as long as it fails.
+#[test]
+fn what_fails_before_it_is_restored_is_reported_with_its_path_and_reason() {
+    for (fault, at, stage, why) in [
+        ("/mid rehearsal fail faulty", "/", "rehearsal", "/mid: a test wants it"),
+        ("/mid/deep rehearsal abort faulty", "/", "rehearsal", "/mid/deep: was killed by SIGABRT"),
+        ("/ rehearsal fail faulty", "/", "rehearsal", "a test wants it"),
+        ("/mid order fail faulty", "/mid", "exec", "a test wants it"),
+        ("/mid/deep exec fail faulty", "/mid/deep", "exec", "it cannot be executed: "),
+        ("/ exec fail faulty", "/", "exec", "it cannot be executed: "),
+    ] {
+        let mut tree = with_fault(fault);
+        let before = processes(&tree);
+        fs::write(tree.dir().join("faulty"), "").unwrap();
+        let has_failed = |tree: &mut Tree| {
+            let event = tree.kind(at, "upgrade_failed");
+            assert_eq!(event["stage"], stage, "{fault}: {event}");
+            assert!(event["message"].as_str().unwrap().starts_with(why), "{fault}: {event}");
+            assert_eq!((&event["pid"], &event["incarnation"]), (&before[at].0, &before[at].1), "{fault}: {event}");
+            let line = tree.line(" could not be upgraded to ");
+            assert!(line.contains(&format!("{at} could not")) && line.contains(why), "{fault}: {line}");
+            if stage != "rehearsal" {
+                tree.line("supervisors upgraded from");
+            }
+            assert_eq!(processes(tree), before, "{fault}");
+        };
+        signal(tree.root_pid(), 12);
+        has_failed(&mut tree);
+        let ran = tree.run(&["upgrade", "--exe", TREEVISOR, "--json"]).expect(1);
+        has_failed(&mut tree);
+        if stage == "rehearsal" {
+            let path = fault.split(' ').next().unwrap();
+            assert!(ran.stderr.contains(&format!("the rehearsal of {path} has failed")), "{fault}: {}", ran.stderr);
+        } else {
+            let failed = ran.json()["supervisors"].as_array().unwrap().iter().find(|one| one["path"] == at).cloned();
+            let failed = failed.unwrap_or_default();
+            assert_eq!(failed["state"], "failed", "{fault}: {failed}");
+            assert!(failed["message"].as_str().unwrap().starts_with(why), "{fault}: {failed}");
+        }
+        let count = tree.seen().iter().filter(|event| event["kind"] == "upgrade_failed").count();
+        assert_eq!(count, 2, "{fault}: one for each: {:?}", tree.seen());
+        fs::remove_file(tree.dir().join("faulty")).unwrap();
+        upgrade(&tree);
+        assert_eq!(processes(&tree), before, "{fault}");
+        signal(tree.pid("/mid/notifies"), 9);
+        tree.incarnation("/mid/notifies", 2);
+        tree.stop();
+    }
+}
+
+#[test]
+fn a_rehearsal_that_takes_too_long_has_changed_nothing() {
+    let mut tree = with_fault("/mid rehearsal hang faulty");
+    let before = processes(&tree);
+    fs::write(tree.dir().join("faulty"), "").unwrap();
+    let ran = tree.run(&["upgrade", "--exe", TREEVISOR]).expect(1);
+    assert!(ran.stderr.contains("the rehearsal of /mid has failed, and nothing was changed: "), "{}", ran.stderr);
+    let event = tree.kind("/", "upgrade_failed");
+    assert!(event["message"].as_str().unwrap().starts_with("/mid: it was not done within 10 s"), "{event}");
+    assert_eq!(processes(&tree), before);
+    fs::remove_file(tree.dir().join("faulty")).unwrap();
+    upgrade(&tree);
+    assert_eq!(processes(&tree), before);
+    tree.stop();
+}
+
 #[test]
 fn what_was_left_behind_can_be_changed_when_it_was_brought_along() {
     let mut tree = with_fault("/mid restored fail broken");
@@ -457,6 +554,30 @@ fn what_is_asked_of_a_supervisor_that_is_being_replaced_waits_for_it() {
     tree.stop();
 }
 
+/// While its supervisor is neither the one image nor the other.
+#[test]
+fn a_child_that_ends_or_hangs_meanwhile_is_found_afterwards() {
+    let mut tree = with_fault("/mid read slow");
+    let [mid, ends, hangs] = ["/mid", "/mid/logs", "/mid/notifies"].map(|path| tree.pid(path));
+    let mut upgrading = tree.command();
+    let mut upgrading = upgrading.args(["upgrade", "--exe", TREEVISOR]).stdout(Stdio::null()).spawn().unwrap();
+    is_replaced(mid);
+    signal(ends, 9);
+    signal(hangs, 19);
+    assert!(upgrading.wait().unwrap().success());
+    let exited = tree.kind("/mid/logs", "exited");
+    assert_eq!((&exited["pid"], &exited["signal"]), (&ends.into(), &9.into()), "{exited}");
+    let (of_upgrade, of_exit) = (["/mid", "upgraded"], ["/mid/logs", "exited"]);
+    let at = |of: [&str; 2]| tree.seen().iter().position(|event| event["path"] == of[0] && event["kind"] == of[1]);
+    assert!(at(of_upgrade).is_some() && at(of_upgrade) < at(of_exit), "{:?}", tree.seen());
+    assert_eq!(tree.kind("/mid/notifies", "hung")["pid"], hangs);
+    for path in ["/mid/logs", "/mid/notifies"] {
+        tree.incarnation(path, 2);
+    }
+    assert_eq!(tree.pid("/mid"), mid);
+    tree.stop();
+}
+
 #[test]
 fn what_waits_for_too_long_is_done_from_above_and_only_once() {
     let mut tree = with_fault("/mid read hang");
@@ -522,6 +643,75 @@ name = "mid"
     tree.stop();
 }
 
+/// A hook, a stop-command, and a worker that has named another process as its main one.
+fn what_runs_beside_a_worker_goes_on(containment: &str) {
+    let mut tree = Tree::start(&format!(
+        r#"
+containment = "{containment}"
+[[child]]
+name = "sub"
+on-restart = ["sh", "-c", "echo $$$$ >> hook; until [ -e go ]; do sleep 0.05; done; echo done >> hook-ended"]
+  [[child.child]]
+  name = "crashes"
+  command = "sleep 1000"
+  [[child.child]]
+  name = "asked"
+  command = ["sh", "-c", "trap 'exit 0' USR1; while :; do sleep 0.05; done"]
+  stop-command = ["sh", "-c", "echo $$$$ >> command; until [ -e go ]; do sleep 0.05; done; kill -USR1 $$TREEVISOR_PID"]
+  shutdown = "60s"
+  [[child.child]]
+  name = "daemon"
+  ready = "notify"
+  command = ["sh", "-c", '''(setsid sh -c '$TREEVISOR_EXE notify READY=1 MAINPID=$$$$; sleep 1000 & wait' &); until [ -e off ]; do sleep 0.05; done; exit 1''']
+"#
+    ));
+    let daemon = tree.pid("/sub/daemon");
+    fs::write(tree.dir().join("off"), "").unwrap();
+    let named = tree.kind("/sub/daemon", "main_pid");
+    assert_eq!(named["pid"], daemon);
+    gone(named["before"].as_u64().unwrap() as u32);
+    fs::remove_file(tree.dir().join("off")).unwrap();
+    signal(tree.pid("/sub/crashes"), 9);
+    tree.incarnation("/sub/crashes", 2);
+    let mut stopping = tree.command();
+    let stopping = stopping.args(["stop", "/sub/asked"]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let runs = |file: &str| {
+        let pid = || fs::read_to_string(tree.dir().join(file)).ok()?.trim().parse::<u32>().ok();
+        until("it runs", || pid().is_some());
+        pid().unwrap()
+    };
+    let helpers = ["hook", "command"].map(runs);
+    let before = processes(&tree);
+    for _ in 0..rounds(2) {
+        upgrade(&tree);
+        assert_eq!(processes(&tree), before);
+        assert_eq!(["hook", "command"].map(runs), helpers, "each was run once");
+        assert!(helpers.iter().all(|pid| fs::exists(format!("/proc/{pid}")).unwrap()), "and runs");
+    }
+    fs::write(tree.dir().join("go"), "").unwrap();
+    let stopped: Ran = stopping.wait_with_output().unwrap().into();
+    stopped.expect(0);
+    let exited = tree.kind("/sub/asked", "exited");
+    assert_eq!((&exited["code"], &exited["expected"]), (&0.into(), &true.into()), "{exited}");
+    helpers.into_iter().for_each(gone);
+    assert_eq!(fs::read_to_string(tree.dir().join("hook-ended")).unwrap(), "done\n");
+    signal(daemon, 9);
+    let exited = tree.event("its end", |event| event["path"] == "/sub/daemon" && event["kind"] == "exited");
+    assert_eq!((&exited["pid"], &exited["signal"]), (&daemon.into(), &9.into()), "{exited}");
+    tree.incarnation("/sub/daemon", 2);
+    tree.stop();
+}
+
+#[test]
+fn what_runs_beside_a_worker_goes_on_with_cgroups() {
+    what_runs_beside_a_worker_goes_on("auto");
+}
+
+#[test]
+fn what_runs_beside_a_worker_goes_on_without_cgroups() {
+    what_runs_beside_a_worker_goes_on("group");
+}
+
 #[test]
 fn sockets_that_are_held_refuse_nothing() {
     let port = free_port();
@@ -534,7 +724,7 @@ fn sockets_that_are_held_refuse_nothing() {
     tree.line("held");
     let clients = Clients::of(port, 2);
     clients.none_refused(5);
-    for _ in 0..3 {
+    for _ in 0..rounds(3) {
         upgrade(&tree);
         clients.none_refused(5);
     }
@@ -766,7 +956,7 @@ fn a_follower_of_lines_misses_none_and_gets_none_twice() {
     let mut follower = follower.args(["logs", "-f", "--json", "/"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut told = BufReader::new(follower.stdout.take().unwrap()).lines().map(|line| text(&line.unwrap()));
     let mut all = vec![told.next().unwrap()];
-    for _ in 0..5 {
+    for _ in 0..rounds(5) {
         upgrade(&tree);
         tree.kind("/sub", "upgraded");
     }
@@ -783,7 +973,7 @@ fn a_follower_of_lines_misses_none_and_gets_none_twice() {
 #[test]
 fn every_source_beats_on() {
     let all_workers = AllWorkers::start(Tree::begin(&every_source(), &[]));
-    for _ in 0..2 {
+    for _ in 0..rounds(2) {
         upgrade(&all_workers.tree);
         all_workers.beat_on();
     }
@@ -812,7 +1002,7 @@ command = ["sh", "-c", "while :; do {program} notify WATCHDOG=1; sleep 0.05; don
     tree.line("the tree is up");
     tree.follow();
     let before = processes(&tree);
-    for _ in 0..2 {
+    for _ in 0..rounds(2) {
         upgrade(&tree);
         for path in ["/beats", "/notifies"] {
             let count = beats(&tree, path);
