@@ -33,13 +33,40 @@ test("a clock that is set while the page is open is noticed with the next tick",
   const console = await begun();
   const off = (ms) => Math.abs(console.now() - Date.now() - ms) < 1000;
   assert.ok(off(0), `${console.now() - Date.now()}`);
-  const { heard } = console;
   console.take("tick", { at: new Date(Date.now() - 3_600_000).toISOString() });
   assert.ok(off(-3_600_000));
   // A message that was late for a moment is none.
   console.take("tick", { at: new Date(Date.now() - 3_602_000).toISOString() });
   assert.ok(off(-3_600_000));
-  assert.equal(console.heard, heard);
+});
+
+test("a quiet tree is as old as the last tick, and one whose root is silent as old as the root's last answer", async () => {
+  const console = await begun();
+  const tick = () => console.take("tick", { at: new Date().toISOString() });
+  const age = () => Math.round((Date.now() - console.heard) / 1000);
+  const passes = (seconds) => void (console.heard -= seconds * 1000);
+  passes(15);
+  tick();
+  assert.equal(age(), 0);
+  for (const is of ["silent", "gone"]) {
+    passes(2);
+    console.take("root", { is, run: "r1" });
+    passes(15);
+    tick();
+    console.take("action", { action: 1, verb: "restart", path: "/a", is: "accepted" });
+    // Another stream: the server answers, and the root still does not.
+    console.take("hello", { stream: "s2", may: "act", instance: "shop", run: "r1" });
+    console.take("root", { is, run: "r1" });
+    assert.deepEqual([console.root, age()], [is, 17]);
+    console.take("root", { is: "here", run: "r1" });
+    assert.equal(age(), 0);
+  }
+  // It was silent before this page was opened.
+  console.fetch();
+  await asked("api/tree").answer({ ...tree({ a: "running" }, { root: "silent" }), silent_ms: 60_000 });
+  console.take("hello", { stream: "s3", may: "act", instance: "shop", run: "r1" });
+  console.take("root", { is: "silent", run: "r1" });
+  assert.equal(age(), 60);
 });
 
 test("rows that change while the tree is under way are not lost with it", async () => {

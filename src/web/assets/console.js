@@ -45,7 +45,7 @@ export class Console {
     this.missed = "";
     /** How far the server's clock is ahead of the browser's, in milliseconds. */
     this.ahead = 0;
-    /** When something was received last, by the browser's clock. */
+    /** When the root is known to have answered last, by the browser's clock. */
     this.heard = Date.now();
     /** @type {Pick<View, "draw" | "lines" | "reading" | "came"> | null} */
     this.watcher = null;
@@ -241,18 +241,17 @@ export class Console {
   }
 
   take(kind, data) {
-    if (kind === "tick") {
-      const ahead = Date.parse(data.at) - Date.now();
-      // More than a message can be late: a clock was set.
-      if (Math.abs(ahead - this.ahead) > 5000) this.ahead = ahead;
-      return;
-    }
-    this.heard = Date.now();
+    const at = Date.now();
     switch (kind) {
+      case "tick": {
+        const ahead = Date.parse(data.at) - at;
+        // More than a message can be late: a clock was set.
+        if (Math.abs(ahead - this.ahead) > 5000) this.ahead = ahead;
+        break;
+      }
       case "hello":
         this.name = data.stream;
         if (data.may) this.may = data.may;
-        this.root = "here";
         this.endActions();
         this.tried = 0;
         // A console that has begun anew knows no run while the root is down.
@@ -268,7 +267,7 @@ export class Console {
         break;
       case "rows":
       case "numbers":
-        if (kind === "rows") this.meanwhile?.rows.push({ changes: data, at: this.heard });
+        if (kind === "rows") this.meanwhile?.rows.push({ changes: data, at });
         if (this.tree.merge(data, this.now())) this.fetch().catch(() => {});
         break;
       case "lost":
@@ -295,6 +294,9 @@ export class Console {
         break;
       }
     }
+    // The server asks the root every few seconds, also of a quiet tree. What comes while the root does not answer is the server's own,
+    // and so is its greeting, before the state of the root.
+    if (this.root === "here" && kind !== "hello") this.heard = at;
     this.changed();
   }
 
