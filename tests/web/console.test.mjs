@@ -311,6 +311,38 @@ test("a report of what is shown that fails is sent again, and none overtakes ano
   assert.deepEqual(asked("api/view").body.stream, "s2");
 });
 
+test("a stream whose page's requests wait for a connection gives back its own, and one whose server takes long does not", async () => {
+  const timedOut = new DOMException("", "TimeoutError");
+  for (const [probed, connection] of [
+    [(one) => one.answer(null, 204), "live"],
+    [(one) => one.fail(), "live"],
+    [(one) => one.fail(timedOut), "waiting"],
+  ]) {
+    const console = await begun();
+    const late = [];
+    const { setTimeout } = globalThis;
+    globalThis.setTimeout = /** @type {any} */ ((act, ms) => (ms === 1000 ? late.push(act) : setTimeout(act, ms)));
+    console.act(RESTART, () => {}).catch(() => {});
+    globalThis.setTimeout = setTimeout;
+    late[0]();
+    await probed(asked("healthz"));
+    assert.deepEqual([console.connection, console.stream.source === null], [connection, connection === "waiting"]);
+  }
+  await asked("login").answer({ may: "act", csrf: "one" });
+});
+
+test("a page whose stream was given back has none for a while, and one whose server is gone connects anew", async () => {
+  for (const [checked, connection] of [[(one) => one.answer({ may: "act", csrf: "one" }), "crowded"], [(one) => one.fail(), "waiting"]]) {
+    const console = await begun();
+    console.stream.giveBack();
+    await checked(asked("login"));
+    assert.deepEqual([console.connection, console.stream.failures], [connection, connection === "waiting" ? 1 : 0]);
+    // There is none to give back.
+    console.stream.giveBack();
+    assert.ok(idle("login"));
+  }
+});
+
 test("each request has the word of the session that the browser has by now", async () => {
   const console = await begun();
   const word = () => {

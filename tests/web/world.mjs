@@ -24,7 +24,7 @@ Object.assign(globalThis, {
   localStorage: { getItem: (name) => stored.get(name) ?? null, setItem: (name, value) => void stored.set(name, value) },
 });
 
-/** A request that waits for its answer. @type {{ url: string, body: any, headers: any, answer: (value: any, status?: number) => Promise<void>, fail: () => Promise<void> }[]} */
+/** A request that waits for its answer. @type {{ url: string, body: any, headers: any, answer: (value: any, status?: number) => Promise<void>, fail: (error?: Error) => Promise<void> }[]} */
 export const requests = [];
 
 globalThis.fetch = (url, { body, headers } = {}) =>
@@ -38,7 +38,7 @@ globalThis.fetch = (url, { body, headers } = {}) =>
       url, headers,
       body: body && JSON.parse(body),
       answer: (value, status = 200) => end(() => done({ ok: status < 400, status, text: async () => JSON.stringify(value ?? null) })),
-      fail: () => end(() => failed(new TypeError("it does not answer"))),
+      fail: (error = new TypeError("it does not answer")) => end(() => failed(error)),
     };
     requests.push(request);
   });

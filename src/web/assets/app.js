@@ -245,7 +245,7 @@ export class Page {
     const lines = [];
     if (console.root === "gone") lines.push(`${console.instance || "The instance"} does not run. This is how it was last seen, ${silent} ago; the page goes on with its next run.`);
     else if (console.root === "silent") lines.push(`The root does not answer; its last message was ${silent} ago. If it hangs: treevisor -i ${console.instance} panic --force /`);
-    else if (console.connection === "crowded") lines.push("There is no stream of changes. A browser opens six to one server: close other tabs of this console.");
+    else if (console.connection === "crowded") lines.push("This page gets no changes. A browser makes six connections to one server, and each page needs one: close other tabs of this console.");
     else if (console.connection === "waiting" && Date.now() - console.heard > 5000) lines.push(`The console does not answer; its last message was ${silent} ago.`);
     else if (console.stale) lines.push(`The tree could not be fetched: ${console.stale}. It is tried again; what is shown may be old.`);
     if (console.missed) lines.push(console.missed);

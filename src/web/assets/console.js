@@ -1,7 +1,7 @@
 // What the page has, and where it comes from: the tree, the events of the last hours, and the stream that changes both.
 
 import { Past } from "./incident.js";
-import { Refused, get, oneByOne, post, remember } from "./server.js";
+import { Refused, get, oneByOne, post, remember, whenWaiting } from "./server.js";
 import { Stream } from "./stream.js";
 import { Tree, announcement } from "./tree.js";
 
@@ -93,6 +93,7 @@ export class Console {
       },
       check: () => this.check(),
     });
+    whenWaiting(() => this.stream.giveBack());
     setInterval(() => this.tick(), 1000);
   }
 

@@ -8,6 +8,27 @@ export class Refused extends Error {
   }
 }
 
+/** A request that has no answer by then, in milliseconds, may still wait for a connection. */
+const LATE = 1000;
+
+/** In this time the server answers what it needs no root for. */
+const ANSWERS = 2000;
+
+/** Requests wait, as the browser makes no more connections: so many to one server, and a stream has one for itself. */
+let waiting = () => {};
+
+/** @param {() => void} act */
+export function whenWaiting(act) {
+  waiting = act;
+}
+
+/** Tells requests that wait for a connection from those whose answer takes the server long. */
+function probe() {
+  fetch("healthz", { cache: "no-store", signal: AbortSignal.timeout(ANSWERS) }).catch((error) => {
+    if (error.name === "TimeoutError") waiting();
+  });
+}
+
 /** Where the word by which this session's requests are known is kept: for this origin, its port included, and for the path at which a
  * proxy has this console, as it may have others at other paths. */
 const KEPT = `treevisor csrf ${new URL(".", location.href).pathname}`;
@@ -31,7 +52,9 @@ export function address(path) {
 
 /** @param {RequestInit} [init] @returns {Promise<any>} the JSON of the answer, or null where there is none */
 async function ask(url, init = {}) {
-  const answer = await fetch(url, { credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(15_000), ...init });
+  const timer = setTimeout(probe, LATE);
+  const options = { credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(15_000), ...init };
+  const answer = await fetch(url, /** @type {RequestInit} */ (options)).finally(() => clearTimeout(timer));
   const text = await answer.text();
   if (answer.ok) return text ? JSON.parse(text) : null;
   let reason = text;

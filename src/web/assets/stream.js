@@ -42,10 +42,7 @@ export class Stream {
     }
     const source = new EventSource(`api/stream?from=${next}&run=${encodeURIComponent(this.run)}`);
     this.source = source;
-    this.within(OPENING, () => {
-      this.listener.state("crowded");
-      this.within(SILENCE, () => this.again());
-    });
+    this.within(OPENING, () => this.crowded());
     for (const kind of KINDS) source.addEventListener(kind, (event) => this.take(kind, event));
     source.addEventListener("error", () => {
       if (this.source === source) this.again();
@@ -75,6 +72,23 @@ export class Stream {
       if (there) this.open(this.next);
       else this.again();
     });
+  }
+
+  /** Requests wait for a connection, and this stream has one: it is given back, so that this page and others can be used. */
+  async giveBack() {
+    if (!this.source) return;
+    this.close();
+    this.listener.state("waiting");
+    const there = await this.listener.check();
+    if (!this.wanted || this.source) return;
+    if (there) this.crowded();
+    else this.again();
+  }
+
+  /** Other pages have all connections. */
+  crowded() {
+    this.listener.state("crowded");
+    this.within(SILENCE, () => this.again());
   }
 
   within(ms, act) {
