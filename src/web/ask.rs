@@ -7,6 +7,7 @@ use super::shared::{Shared, now_ms};
 use crate::control::{AskError, Limits, Session};
 use crate::error::Chain;
 use crate::ids::{Name, Path};
+use crate::time::Span;
 use crate::wire::message::{Refusal, Reply, Verb};
 use crate::wire::view::StatusView;
 use std::collections::VecDeque;
@@ -47,6 +48,9 @@ impl From<AskError> for Unanswered {
 /// How often to check whether a request for the pages is due: while pages are open, and while none is.
 const LOOK: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_secs(5);
+
+/// Limit for an answer with the whole tree: of a large one on a busy machine it is not there in [`SILENCE`].
+const WHOLE: Span = Span::from_secs(5);
 
 type Answer = Result<Arc<StatusView>, Unanswered>;
 
@@ -194,7 +198,8 @@ impl Asking {
             Some(session) => session,
             none => none.insert(Session::connect(&known.runtime)?),
         };
-        let limits = Limits { first: SILENCE, overall: SILENCE };
+        let limit = if path.is_root() && children.is_none() { WHOLE } else { SILENCE };
+        let limits = Limits { first: limit, overall: limit };
         match session.ask(Verb::Status { path: path.clone(), children }, limits, &mut |_, _| {}) {
             Ok(Reply::Status { status }) => {
                 self.hub.lock().answered(now_ms());

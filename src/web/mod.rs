@@ -38,6 +38,8 @@ mod shared;
 mod store;
 mod stream;
 mod table;
+#[cfg(test)]
+mod testing;
 mod write_backlog;
 
 pub(crate) use config::{Config, Texts};

@@ -1,3 +1,4 @@
+use super::super::testing::status;
 use super::*;
 use crate::control::session::testing::Root as Played;
 use crate::link::Inbound;
@@ -40,6 +41,26 @@ fn a_root_that_is_silent_is_waited_for_once_and_not_for_each_question() {
         }
     }
     assert_eq!(asked, BTreeSet::from([path("/a")]), "the others were answered without being asked");
+}
+
+#[test]
+fn the_whole_tree_may_take_longer_than_a_part_of_it() {
+    let (mut root, _) = Played::new();
+    let known = Known::in_test(root.directory.path());
+    let hub = Arc::new(Shared::new());
+    hub.lock().here("shop", "r1", now_ms());
+    let (to, orders) = sync_channel(WAITING);
+    let (order, mut answer) = question("/");
+    to.try_send(order).ok().unwrap();
+    drop(to);
+    let asking = Asking::new(Arc::new(OnceLock::from(known)), Arc::clone(&hub), orders);
+    let asks = thread::spawn(move || asking.run());
+    let (from, ask) = root.next();
+    thread::sleep(Duration::from_secs(3));
+    root.tell(&from, ask.request, Reply::Status { status: Box::new(status(&["/a"])) });
+    asks.join().unwrap();
+    assert_eq!(*answer.try_recv().unwrap().unwrap(), status(&["/a"]));
+    assert_eq!(hub.lock().root(), Root::Here);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use super::super::keys::Secret;
+use super::super::testing::status;
 use super::*;
-use crate::wire::view::{ChildView, EventView, LogView, SupervisorView, WorkerView, testing};
+use crate::wire::view::{EventView, LogView, testing};
 use std::collections::HashSet;
 
 fn path(text: &str) -> Path {
@@ -12,24 +13,6 @@ fn events(numbers: std::ops::Range<u32>, lost: u64, caught_up: bool) -> EventsRe
         |number| testing::event(number, "/a", "beat_late", json!({ "age_ms": 1, "limit_ms": 2, "spared": null }));
     let next = u64::from(numbers.end);
     EventsRead { events: numbers.map(event).collect(), lost, forgotten: 0, caught_up, next }
-}
-
-fn status(workers: &[&str]) -> StatusView {
-    let mut root = SupervisorView::bare(&Path::root(), "running");
-    root.children =
-        workers.iter().map(|at| ChildView::Worker(Box::new(WorkerView::bare(&path(at), "running")))).collect();
-    StatusView {
-        instance: "shop".into(),
-        version: "1".into(),
-        pid: 1,
-        uptime_ms: 1,
-        containment: "group".into(),
-        controllers: Default::default(),
-        cluster: None,
-        root_host: None,
-        store: None,
-        root: ChildView::Supervisor(Box::new(root)),
-    }
 }
 
 /// A hub that knows a tree.
