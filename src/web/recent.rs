@@ -56,3 +56,62 @@ impl Last {
         Some((Span::from_millis(now_ms().saturating_sub(*at)), Arc::clone(status)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::known::Known;
+    use super::super::shared::Shared;
+    use super::super::testing::status;
+    use super::*;
+    use crate::control::session::testing::Root;
+    use crate::link::Inbound;
+    use crate::wire::codec;
+    use crate::wire::message::Reply;
+    use std::collections::BTreeSet;
+    use std::sync::OnceLock;
+    use std::thread;
+    use std::time::Duration;
+    use tokio::runtime::Builder;
+
+    #[test]
+    fn scraped_ten_times_a_second_the_root_is_asked_once_a_second() {
+        let (mut root, _) = Root::new();
+        let known = Arc::new(OnceLock::from(Known::in_test(root.directory.path())));
+        let asker = Asker::start(known, Arc::new(Shared::new()));
+        let begun = now_ms();
+        let scrapes = thread::spawn(move || {
+            let recent = Arc::new(Recent::default());
+            let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(async {
+                for _ in 0..3 {
+                    // All at one time.
+                    let ten: Vec<_> = (0..10)
+                        .map(|_| {
+                            let (recent, asker) = (Arc::clone(&recent), asker.clone());
+                            tokio::spawn(async move { recent.status(&asker).await.unwrap() })
+                        })
+                        .collect();
+                    for scrape in ten {
+                        assert_eq!(*scrape.await.unwrap().1, status(&["/a"]));
+                    }
+                    tokio::time::sleep(Duration::from_millis(400)).await;
+                }
+            });
+        });
+        let mut asked = BTreeSet::new();
+        while !scrapes.is_finished() {
+            match root.router.receive() {
+                // A request may be sent again.
+                Some(Inbound { from, frames, .. }) => {
+                    let ask = codec::decode_ask(&frames).unwrap();
+                    root.tell(&from, ask.request, Reply::Status { status: Box::new(status(&["/a"])) });
+                    asked.insert(ask.request);
+                }
+                None => thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        scrapes.join().unwrap();
+        let most = 1 + (now_ms() - begun) / FRESH_MS;
+        assert!((1..=most).contains(&(asked.len() as u64)), "{asked:?}");
+    }
+}
