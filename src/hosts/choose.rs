@@ -177,7 +177,7 @@ fn bar(seeker: &Seeker<'_>, name: &str, host: &Host) -> Option<String> {
     if let Some(why) = unfit(&placement.on, name, host) {
         return Some(why);
     }
-    if placement.exclusive && !host.cgroup {
+    if !host.cgroup {
         return Some("it has no cgroups that can be killed with one write".into());
     }
     if seeker.apart.iter().any(|other| other == name) {

@@ -65,7 +65,7 @@ pub struct Host {
     pub protocol: u32,
     /// Whether it is drained: nothing new is placed there, and what is there leaves.
     pub draining: bool,
-    /// Whether it has cgroups that can be killed with one write. Without, nothing exclusive is placed there.
+    /// Whether it has cgroups that can be killed with one write. Without, nothing is placed there.
     pub cgroup: bool,
     /// Whether it is a witness: it has a vote in the store, and nothing is placed there.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

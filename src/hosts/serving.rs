@@ -117,7 +117,7 @@ impl Agent {
         if let Some(feature) = place.requires.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
             return refused(Refusal::UnknownFeature, format!("its version does not have \"{feature}\""));
         }
-        if place.placement.exclusive && !self.settings.about.cgroup {
+        if !self.settings.about.cgroup {
             return refused(Refusal::NoCgroup, "it has no cgroups that can be killed with one write".into());
         }
         if self.lease.held().is_none_or(|(_, deadline)| deadline.left(turn.now) < MARGIN) {

@@ -204,6 +204,30 @@ fn a_witness_runs_nothing() {
 }
 
 #[test]
+fn a_host_that_cannot_kill_its_cgroup_has_nothing_exclusive_or_not() {
+    let mut cluster = Cluster::new();
+    cluster.kill(2);
+    cluster.no_cgroup = Some(2);
+    cluster.begin(2);
+    cluster.pass(seconds(90));
+    let group: Vec<String> = ["/db-1", "/db-2"].map(String::from).to_vec();
+    let spread = || Placing { exclusive: false, spread: SpreadPolicy::Hosts, group: group.clone(), ..on(&[]) };
+    for (path, on_hosts) in [("/db-1", vec![1]), ("/db-2", vec![0])] {
+        cluster.place(NODE, path, 1, spread());
+        assert_eq!((cluster.take(), cluster.at(path)), (vec!["Started".to_owned()], on_hosts));
+    }
+    // What had its host there waits instead of being started in vain, which would be charged each time.
+    let placing = Placing { exclusive: false, ..on(&["c"]) };
+    cluster.place(NODE, "/mq", 1, placing.clone());
+    assert_eq!((cluster.take(), cluster.at("/mq")), (vec!["NoHost".to_owned()], vec![]));
+    // The host itself refuses, too: another agent may have read its record before.
+    let place = Place { subject: cluster.subject("/mq", 2), placement: placing, ..Place::default() };
+    cluster.hand_in(2, Event::FromHost { host: "a".into(), message: Message::Place(Box::new(place)) });
+    cluster.pass(seconds(5));
+    assert!(cluster.at("/mq").is_empty());
+}
+
+#[test]
 fn a_host_that_is_drained_is_left_one_at_a_time() {
     let mut cluster = Cluster::new();
     cluster.place(NODE, "/db", 1, on(&["b", "c"]));

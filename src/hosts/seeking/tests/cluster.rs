@@ -34,6 +34,8 @@ pub(super) struct Cluster {
     pub(super) down: Vec<(usize, usize)>,
     /// This host is a witness from its next start on.
     pub(super) witness: Option<usize>,
+    /// This host has no cgroup that can be killed with one write, from its next start on.
+    pub(super) no_cgroup: Option<usize>,
     /// Messages of this host are lost.
     pub(super) cut: Option<usize>,
     /// Hosts to which the store does not answer.
@@ -85,6 +87,7 @@ impl Cluster {
             starts: Vec::new(),
             down: Vec::new(),
             witness: None,
+            no_cgroup: None,
             cut: None,
             deaf: Vec::new(),
             lossy: u64::MAX,
@@ -114,7 +117,8 @@ impl Cluster {
 
     pub(super) fn begin(&mut self, host: usize) {
         let witness = self.witness == Some(host);
-        let about = HostInfo { boot: format!("boot-{host}"), cgroup: true, witness, ..HostInfo::default() };
+        let cgroup = self.no_cgroup != Some(host);
+        let about = HostInfo { boot: format!("boot-{host}"), cgroup, witness, ..HostInfo::default() };
         let settings = Settings::new(&name(host), CLUSTER, Timing::of(Timing::LEASE), about).unwrap();
         self.agents[host] = Some(Agent::new(settings));
         self.queue.push_back((host, Event::Begin));
@@ -229,6 +233,7 @@ impl Cluster {
                 self.hand_in(host, Event::Cleared(number));
             }
             Action::Run(run) => {
+                assert_ne!(self.no_cgroup, Some(host), "each start fails there, and would be charged");
                 if run.place.is_some() {
                     self.starts.push((host, run.clone()));
                 }
