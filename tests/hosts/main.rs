@@ -1,8 +1,9 @@
 //! Several hosts in virtual time: real agents before a store, a network and clocks that do whatever may happen to them.
 //!
 //! `scenario` is what a seed means, `world` the course of events, `machine` a host, `store` the store, `checkers` what
-//! must hold, `breaches` how we know that the checkers see. Not here so far: subtrees that are placed below a root, and
-//! with them that a fail-over charges nothing and an adoption touches no process.
+//! must hold, `breaches` how we know that the checkers see. Here a tree is its root alone. Subtrees that are placed
+//! below a root are in `src/hosts/seeking/tests/random.rs`, and with them that a fail-over charges nothing (I5) and an
+//! adoption touches no process (I7).
 //!
 //! | variable | meaning |
 //! |---|---|

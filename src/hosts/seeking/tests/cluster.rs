@@ -52,6 +52,10 @@ pub(super) struct Cluster {
     pub(super) no_fence: bool,
     /// A run that is asked to stop is reported as ended, and goes on.
     pub(super) early: bool,
+    /// An adoption starts the process anew.
+    pub(super) anew: bool,
+    /// The node takes a loss for an exit.
+    pub(super) charging: bool,
     /// A run that is asked to stop goes on; the test ends it.
     pub(super) slow: bool,
     /// All runs that were killed, and all that were asked to stop.
@@ -97,6 +101,8 @@ impl Cluster {
             frozen: Vec::new(),
             no_fence: false,
             early: false,
+            anew: false,
+            charging: false,
             slow: false,
             killed: Vec::new(),
             asked_to_stop: Vec::new(),
@@ -253,6 +259,9 @@ impl Cluster {
             Action::Adopt { run, reload, .. } => {
                 // If the process has ended while the agent was frozen, its end is reported next.
                 let ended = Event::Ended { run, end: Ended::Signal(11), detail: Value::Null };
+                if let Some(process) = self.processes.get(&(host, run)).filter(|_| self.anew) {
+                    self.starts.push((host, process.run.clone()));
+                }
                 match self.processes.get_mut(&(host, run)) {
                     Some(process) => process.adopted.push(reload),
                     None => assert!(self.queue.contains(&(host, ended)), "it runs"),
@@ -305,7 +314,13 @@ impl Cluster {
     }
 
     /// Handles a message to a node as a node does.
-    pub(super) fn tell(&mut self, host: usize, parent: ParentId, message: Message) {
+    pub(super) fn tell(&mut self, host: usize, parent: ParentId, mut message: Message) {
+        if let Message::Told(RunReport { what, .. }) = &mut message
+            && self.charging
+            && matches!(what, ReportBody::Lost(_))
+        {
+            *what = ReportBody::Exited { end: Ended::Code(1), detail: Value::Null };
+        }
         let subject = message.subject().clone();
         let answers = |ask: &Message| match (ask, &message) {
             (Message::Place(_), Message::Placed(_)) => true,

@@ -257,4 +257,6 @@ fn breaches_are_caught() {
     };
     assert!(shows(|cluster| cluster.no_fence = true), "a host whose agent does not run, and that no fence kills");
     assert!(shows(|cluster| cluster.early = true), "an end that is reported before nothing is left");
+    assert!(shows(|cluster| cluster.charging = true), "a loss that is charged");
+    assert!(shows(|cluster| cluster.anew = true), "an adoption that starts a process");
 }
