@@ -4,15 +4,20 @@
 use super::diagnostic::quoted;
 use super::fields::Layer;
 use super::kind::Kind;
-use super::policy::Strategy;
+use super::policy::{Shutdown, Strategy};
 use super::source::{Finding, Findings};
 use super::tree::{ChildKind, ChildSpec, PlacementSpec, SupervisorSpec, TreeSpec};
 use super::value::Scope;
 use crate::ids::Path;
+use crate::time::Span;
 use std::collections::BTreeMap;
 
 /// The key that makes a subtree placed.
 pub(super) const KEY: &str = "placement";
+
+/// How long what a host runs may take to stop when its agent is to end. Less than the agent's own `shutdown` in the
+/// host's tree.
+pub const HOST_ENDS: Span = Span::from_secs(80);
 
 /// Reports a `placement` of a worker: workers run where their supervisors do.
 pub(super) fn refuse_of_worker(scope: &mut Scope<'_>, own: Layer<'_>) {
@@ -73,6 +78,7 @@ pub fn hosts_named(tree: &TreeSpec) -> BTreeMap<String, Path> {
 
 /// Warnings about placements that are valid and seldom intended.
 pub(super) fn lint(root: &SupervisorSpec, findings: &mut Findings) {
+    long_shutdowns(root, findings);
     let mut found = Vec::new();
     root.for_each_supervisor(&Path::root(), &mut |path, supervisor| {
         let restarts_all = supervisor.policy.strategy == Strategy::OneForAll;
@@ -92,6 +98,42 @@ pub(super) fn lint(root: &SupervisorSpec, findings: &mut Findings) {
                 .label("`adopt` under one-for-all")
                 .hint("remove `adopt`: then it is started with them"),
             );
+        }
+    }
+}
+
+/// Warns of placed subtrees in which a `shutdown` is longer than their host may take to end. At most one of each: one
+/// that is mended shows the next.
+fn long_shutdowns(root: &SupervisorSpec, findings: &mut Findings) {
+    let mut found = Vec::new();
+    root.for_each_supervisor(&Path::root(), &mut |path, supervisor| {
+        let placed = supervisor.children.iter().filter(|child| placement_of(child).is_some());
+        found.extend(placed.filter_map(|child| longer(&path.child(&child.name), child)));
+    });
+    for (path, time) in found {
+        if let Some(place) = findings.sources.place_above(&path, "shutdown") {
+            let time = time.map_or_else(|| "forever".to_owned(), |time| format!("up to {time}"));
+            let text =
+                format!("{path} may take {time} to stop, and a host that ends kills what it runs after {HOST_ENDS}");
+            findings.add(
+                Finding::warning("shutdown-of-placed", place, text)
+                    .label("not waited for when the host is stopped")
+                    .hint("shorten it, or move it away before its host is stopped: treevisor host drain --wait"),
+            );
+        }
+    }
+}
+
+/// The first child from this one on, downwards, with a `shutdown` longer than a host that ends waits; `None` as time:
+/// without a limit.
+fn longer(path: &Path, child: &ChildSpec) -> Option<(Path, Option<Span>)> {
+    match (child.policy.shutdown, &child.kind) {
+        (Shutdown::After(time), _) if time > HOST_ENDS => Some((path.clone(), Some(time))),
+        // It is killed in time, with all that is below it.
+        (Shutdown::After(_) | Shutdown::BrutalKill, _) => None,
+        (Shutdown::Infinity, ChildKind::Worker(_)) => Some((path.clone(), None)),
+        (Shutdown::Infinity, ChildKind::Supervisor(below)) => {
+            below.children.iter().find_map(|child| longer(&path.child(&child.name), child))
         }
     }
 }

@@ -13,15 +13,12 @@ use crate::hosts::view::HostView;
 use crate::hosts::{Event, Moment, OperatorOrder};
 use crate::os::clock;
 use crate::os::signals::Caught;
+use crate::spec::placed::HOST_ENDS;
 use crate::time::Span;
 use crate::wire::hosts::{HostReply, HostRequest, HostsView, StoreView};
 use slog::{info, warn};
 use std::collections::BTreeSet;
 use std::path::Path;
-
-/// How long what runs here may take to stop when the agent is to end. Less than the agent's own `shutdown` in the
-/// host's tree.
-const STOP_WITHIN: Span = Span::from_secs(80);
 
 impl Shell {
     pub(super) fn read_signals(&mut self) {
@@ -29,7 +26,7 @@ impl Shell {
             match caught {
                 Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit => {
                     info!(self.logger, "this host is to end: what runs here stops in order");
-                    self.inbox.push_back(Event::Asked(OperatorOrder::Stop { kill_after: STOP_WITHIN }));
+                    self.inbox.push_back(Event::Asked(OperatorOrder::Stop { kill_after: HOST_ENDS }));
                 }
                 // Each root and top node reopens the log files of its own subtree.
                 Caught::User1 => {
