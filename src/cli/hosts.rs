@@ -8,14 +8,14 @@ use super::render::Look;
 use super::render::table::{Cell, Column, Table};
 use crate::text;
 use crate::time::Span;
-use crate::wire::hosts::{HostView, HostsView, PlacedView};
+use crate::wire::hosts::{HostView, HostsView, PlacedView, SubtreeView};
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 
 /// Show the hosts of the cluster, and what runs on which
 ///
 /// The first line is the cluster's store. Then its hosts, with what is left of their leases, and the trees that are
-/// deployed, each with the host that its root runs on.
+/// deployed, each with the host that its root runs on, and below it its subtrees with a `placement`, each with its own.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 States of a host:
@@ -154,7 +154,18 @@ fn instances_table(instances: &[PlacedView]) -> Table {
             plain(one.note.clone().or_else(why).unwrap_or_default()),
         ]
     };
-    Table { columns, rows: instances.iter().map(row).collect() }
+    let below = |one: &SubtreeView| {
+        vec![
+            plain(format!("  {}", one.path)),
+            plain(""),
+            plain(one.host.clone().unwrap_or_else(|| "-".into())),
+            plain(one.token.to_string()),
+            plain(""),
+            plain(one.note.clone().unwrap_or_default()),
+        ]
+    };
+    let rows = |one: &PlacedView| std::iter::once(row(one)).chain(one.subtrees.iter().map(below)).collect::<Vec<_>>();
+    Table { columns, rows: instances.iter().flat_map(rows).collect() }
 }
 
 #[cfg(test)]
@@ -193,7 +204,16 @@ mod tests {
             since_ms: None,
             note: None,
             candidates,
+            subtrees: Vec::new(),
         };
+        let subtree = |path: &str, host: Option<&str>| SubtreeView {
+            path: path.into(),
+            host: host.map(str::to_owned),
+            token: 3,
+            since_ms: None,
+            note: None,
+        };
+        let subtrees = vec![subtree("/db", Some("c")), subtree("/mq", None)];
         let unfit = CandidateView { host: "a".into(), fit: false, why: "it is being drained".into() };
         HostsView {
             cluster: "shop".into(),
@@ -208,7 +228,10 @@ mod tests {
                 quota_bytes: None,
             },
             hosts: vec![host("a", "live"), host("b", "lost"), host("c", "live")],
-            instances: vec![tree("web", Some("a"), Vec::new()), tree("mail", None, vec![unfit])],
+            instances: vec![
+                PlacedView { subtrees, ..tree("web", Some("a"), Vec::new()) },
+                tree("mail", None, vec![unfit]),
+            ],
         }
     }
 
@@ -224,9 +247,11 @@ a     live       3    12s     1  0.1.0
 b     lost       3            0  0.1.0
 c     live       3    12s     1  0.1.0    no cgroup that it may kill: runs nothing
 
-TREE  WANTED  HOST  TOKEN  BUNDLE        NOTE
-web   up      a         7  0123456789ab
-mail  up      -         7  0123456789ab  a: it is being drained
+TREE   WANTED  HOST  TOKEN  BUNDLE        NOTE
+web    up      a         7  0123456789ab
+  /db          c         3
+  /mq          -         3
+mail   up      -         7  0123456789ab  a: it is being drained
 "
         );
     }
@@ -273,6 +298,7 @@ c     live       3    12s  up       1  0.1.0    no cgroup that it may kill: runs
             keys(&value["hosts"][0]),
             "address cgroup draining epoch labels lease_left_ms link link_note name note placed protocol state version"
         );
-        assert_eq!(keys(&value["instances"][0]), "candidates digest host instance note since_ms token wanted");
+        assert_eq!(keys(&value["instances"][0]), "candidates digest host instance note since_ms subtrees token wanted");
+        assert_eq!(keys(&value["instances"][0]["subtrees"][0]), "host note path since_ms token");
     }
 }

@@ -129,4 +129,4 @@ pub use moment::Moment;
 pub use record::{ClaimKey, Key};
 pub use report::Report;
 pub use settings::{HostInfo, Settings, SettingsError, Timing};
-pub use view::{HostView, InstanceView};
+pub use view::{HostView, InstanceView, SubtreeClaim};

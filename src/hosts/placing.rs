@@ -15,7 +15,7 @@ use super::record::{
     note,
 };
 use super::report::Report;
-use super::view::{HostView, InstanceView};
+use super::view::{HostView, InstanceView, SubtreeClaim};
 use crate::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -443,8 +443,22 @@ impl Agent {
                 let want = self.wants.get(&key.instance).map(|(_, want)| want.clone());
                 let candidates = want.as_ref().map(|want| self.ranked(&context, &key, want)).unwrap_or_default();
                 let over = own.as_ref().is_some_and(|own| self.is_over(own));
-                InstanceView { claim: key, want, own, over, candidates }
+                let subtrees =
+                    self.subtrees(&key.instance, want.as_ref().is_some_and(|want| want.state == WantState::Up));
+                InstanceView { claim: key, want, own, over, candidates, subtrees }
             })
             .collect()
+    }
+
+    /// The claims of an instance's placed subtrees; with `is_up` also those that are free. Claims are never deleted, so
+    /// one that is free shows nothing of a tree that is down.
+    fn subtrees(&self, instance: &str, is_up: bool) -> Vec<SubtreeClaim> {
+        let claims = self.owns.iter().filter(|(key, _)| key.instance == instance && key.path != "/");
+        let claims = claims.map(|(key, (_, own))| SubtreeClaim {
+            path: key.path.clone(),
+            own: own.clone(),
+            host: self.holder(key),
+        });
+        claims.filter(|claim| is_up || claim.host.is_some()).collect()
     }
 }

@@ -42,4 +42,17 @@ pub struct InstanceView {
     pub over: bool,
     /// All hosts as candidates, the best first.
     pub candidates: Vec<(String, Eligibility)>,
+    /// The claims of its placed subtrees, sorted by path. Of an instance that is to be down: those that are still held.
+    pub subtrees: Vec<SubtreeClaim>,
+}
+
+/// The claim of a placed subtree, as seen from this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubtreeClaim {
+    /// The path of the subtree.
+    pub path: String,
+    /// The claim.
+    pub own: Ownership,
+    /// The host that holds it, unless its epoch has ended.
+    pub host: Option<String>,
 }

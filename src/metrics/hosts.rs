@@ -4,7 +4,7 @@
 //! Prometheus's target labels. Differences between them point to a fault of the network.
 
 use super::page::{Kind, Millis, Page, label};
-use crate::wire::hosts::{HostView, HostsView, PlacedView};
+use crate::wire::hosts::{HostView, HostsView, PlacedView, SubtreeView};
 use std::fmt::Display;
 
 /// Appends the families of a cluster whose agent has answered to `page`.
@@ -94,5 +94,26 @@ fn of_trees(page: &mut Page, cluster: &str, trees: &[PlacedView]) {
         if let Some(token) = tree.token {
             page.row(cluster, &label("tree", &tree.instance), token);
         }
+    }
+    of_subtrees(page, cluster, trees);
+}
+
+/// Families of their own, so that those of trees have one series a tree.
+fn of_subtrees(page: &mut Page, cluster: &str, trees: &[PlacedView]) {
+    let row = |page: &mut Page, tree: &PlacedView, subtree: &SubtreeView, more: &str, value: u64| {
+        let labels = format!("{},{}{more}", label("tree", &tree.instance), label("path", &subtree.path));
+        page.row(cluster, &labels, value);
+    };
+    let all = || trees.iter().flat_map(|tree| tree.subtrees.iter().map(move |subtree| (tree, subtree)));
+    page.family("treevisor_subtree_host", Kind::Gauge, "The host that the placed subtree runs on.");
+    for (tree, subtree) in all() {
+        if let Some(host) = &subtree.host {
+            row(page, tree, subtree, &format!(",{}", label("host", host)), 1);
+        }
+    }
+    let help = "How often a host has taken the placed subtree: the token of its claim.";
+    page.family("treevisor_subtree_owners_total", Kind::Counter, help);
+    for (tree, subtree) in all() {
+        row(page, tree, subtree, "", subtree.token);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ids::Path;
-use crate::wire::hosts::{HostView, HostsView, PlacedView, StoreView};
+use crate::wire::hosts::{HostView, HostsView, PlacedView, StoreView, SubtreeView};
 use crate::wire::view::{DroppedView, ExitView, HeartbeatView, RestartTimesView, UsageView, WorkerView, testing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -155,7 +155,16 @@ fn cluster() -> HostsView {
         since_ms: None,
         note: None,
         candidates: Vec::new(),
+        subtrees: Vec::new(),
     };
+    let subtree = |path: &str, host: Option<&str>, token: u64| SubtreeView {
+        path: path.into(),
+        host: host.map(str::to_owned),
+        token,
+        since_ms: None,
+        note: None,
+    };
+    let subtrees = vec![subtree("/db", Some("b"), 4), subtree("/mq", None, 2)];
     HostsView {
         cluster: "shop".into(),
         here: "a".into(),
@@ -175,7 +184,7 @@ fn cluster() -> HostsView {
             host("d", "left", None, None),
         ],
         instances: vec![
-            tree("shop", "up", Some("a"), Some(7)),
+            PlacedView { subtrees, ..tree("shop", "up", Some("a"), Some(7)) },
             tree("lab", "up", None, Some(2)),
             tree("old", "down", None, None),
         ],

@@ -236,5 +236,7 @@ interface Cluster {
     since_ms: number | null;
     note: string | null;
     candidates: { host: string; fit: boolean; why: string }[];
+    /** Absent from agents of earlier versions. */
+    subtrees?: { path: string; host: string | null; token: number; since_ms: number | null; note: string | null }[];
   }[];
 }

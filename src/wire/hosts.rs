@@ -247,6 +247,24 @@ pub struct PlacedView {
     pub note: Option<String>,
     /// All hosts, the best candidate first.
     pub candidates: Vec<CandidateView>,
+    /// Its placed subtrees, sorted by path.
+    #[serde(default)]
+    pub subtrees: Vec<SubtreeView>,
+}
+
+/// The claim of a placed subtree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubtreeView {
+    /// The path of the subtree.
+    pub path: String,
+    /// The host that it runs on; `None` while no host holds its claim.
+    pub host: Option<String>,
+    /// The fencing token of the claim.
+    pub token: u64,
+    /// When the claim was made, in milliseconds since 1970.
+    pub since_ms: Option<u64>,
+    /// Why the claim was set free, for people.
+    pub note: Option<String>,
 }
 
 /// The frames of a request or an answer.

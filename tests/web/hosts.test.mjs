@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { look, note, store } from "../../src/web/assets/cluster.js";
+import { claims, look, note, store } from "../../src/web/assets/cluster.js";
 
 test("a host's state has a shape, and one that is not known looks bad", () => {
   assert.deepEqual(["live", "draining", "left", "lost", "new"].map((state) => look(state)[0]), ["running", "stopping", "exited", "failed", "failed"]);
@@ -19,4 +19,19 @@ test("of a tree that runs nowhere the reasons are shown", () => {
   assert.equal(note({ ...tree, host: "a" }), "");
   assert.equal(note({ ...tree, wanted: "down" }), "");
   assert.equal(note({ ...tree, note: "it gave up on all hosts" }), "it gave up on all hosts");
+});
+
+test("placed subtrees stand below their tree, each with the host that it runs on", () => {
+  const tree = { instance: "shop", wanted: "up", host: "a", token: 3, since_ms: 1, note: null, candidates: [] };
+  const subtrees = [
+    { path: "/db", host: "b", token: 4, since_ms: 2, note: null },
+    { path: "/mq", host: null, token: 1, since_ms: null, note: "it was ordered to stop" },
+  ];
+  const rows = claims([{ ...tree, subtrees }, { ...tree, instance: "lab" }]);
+  assert.deepEqual(rows.map(({ name, wanted, host, token, note }) => [name, wanted, host, token, note]), [
+    ["shop", "up", "a", 3, ""],
+    ["shop /db", "", "b", 4, ""],
+    ["shop /mq", "", null, 1, "it was ordered to stop"],
+    ["lab", "up", "a", 3, ""],
+  ]);
 });

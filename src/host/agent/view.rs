@@ -3,8 +3,8 @@
 use super::mesh::Shown;
 use crate::hosts::choose::Eligibility;
 use crate::hosts::record::{HostState, OwnState, WantState};
-use crate::hosts::view::{HostView as Seen, InstanceView, NoLease};
-use crate::wire::hosts::{CandidateView, HostView, PlacedView};
+use crate::hosts::view::{HostView as Seen, InstanceView, NoLease, SubtreeClaim};
+use crate::wire::hosts::{CandidateView, HostView, PlacedView, SubtreeView};
 use std::collections::BTreeSet;
 
 pub(super) fn host(seen: Seen, link: Option<Shown>) -> HostView {
@@ -40,7 +40,7 @@ pub(super) fn host(seen: Seen, link: Option<Shown>) -> HostView {
 
 /// Converts an instance; hosts that were removed are left out of its candidates.
 pub(super) fn instance(seen: InstanceView, removed: &BTreeSet<String>) -> PlacedView {
-    let InstanceView { claim, want, own, over, candidates } = seen;
+    let InstanceView { claim, want, own, over, candidates, subtrees } = seen;
     let held = own.as_ref().filter(|own| own.state == OwnState::Held && !over);
     let candidates = candidates.into_iter().filter(|(host, _)| !removed.contains(host));
     let candidates = candidates.map(|(host, fit)| CandidateView {
@@ -63,7 +63,13 @@ pub(super) fn instance(seen: InstanceView, removed: &BTreeSet<String>) -> Placed
             .or_else(|| own.as_ref().and_then(|own| own.note.clone())),
         digest: want.map(|want| want.bundle),
         candidates: candidates.collect(),
+        subtrees: subtrees.into_iter().map(subtree).collect(),
     }
+}
+
+fn subtree(seen: SubtreeClaim) -> SubtreeView {
+    let SubtreeClaim { path, own, host } = seen;
+    SubtreeView { path, since_ms: host.is_some().then_some(own.since), host, token: own.token, note: own.note }
 }
 
 #[cfg(test)]

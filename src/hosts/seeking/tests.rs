@@ -24,6 +24,11 @@ fn what_is_placed_runs_on_the_first_host_of_its_list_and_its_end_is_told() {
     assert_eq!((own.host.as_str(), own.token, own.root_token, own.state), ("b", 1, 1, OwnState::Held));
     let shown = cluster.agents[0].as_ref().unwrap().instances(cluster.now);
     assert_eq!(shown.iter().map(|one| one.claim.path.as_str()).collect::<Vec<_>>(), ["/"], "it is no tree of its own");
+    let subtrees = |cluster: &Cluster| {
+        let shown = cluster.agents[2].as_ref().unwrap().instances(cluster.now).remove(0).subtrees;
+        shown.into_iter().map(|one| (one.path, one.host, one.own.token)).collect::<Vec<_>>()
+    };
+    assert_eq!(subtrees(&cluster), [("/db".to_owned(), Some("b".to_owned()), 1)], "any host shows where it runs");
     cluster.order("/db", 1, OrderAction::Stop);
     assert_eq!((cluster.at("/db"), cluster.take()), (vec![], vec!["Exited".to_owned()]));
     // The claim is kept for the next run, which keeps the token.
@@ -34,6 +39,7 @@ fn what_is_placed_runs_on_the_first_host_of_its_list_and_its_end_is_told() {
     assert_eq!(cluster.take(), ["Started", "Exited", "Done"]);
     cluster.pass(seconds(5));
     assert_eq!((cluster.own("/db").state, cluster.own("/db").token), (OwnState::Free, 1));
+    assert_eq!(subtrees(&cluster), [("/db".to_owned(), None, 1)]);
 }
 
 #[test]

@@ -27,3 +27,11 @@ export function note(tree) {
   if (tree.note || tree.host || tree.wanted !== "up") return tree.note ?? "";
   return tree.candidates.filter(({ fit }) => !fit).map(({ host, why }) => `${host}: ${why}`).join("; ");
 }
+
+/** The rows of the trees: each root, and below it the subtrees that are placed by themselves. @param {Cluster["instances"]} trees */
+export function claims(trees) {
+  return trees.flatMap((tree) => [
+    { ...tree, name: tree.instance, note: note(tree) },
+    ...(tree.subtrees ?? []).map((one) => ({ ...one, name: `${tree.instance} ${one.path}`, wanted: "", note: one.note ?? "" })),
+  ]);
+}

@@ -1,6 +1,6 @@
 // The cluster's hosts, and which tree runs on which: what `treevisor hosts` shows, asked for anew while it is looked at.
 
-import { look, note, store } from "./cluster.js";
+import { claims, look, store } from "./cluster.js";
 import { h, say } from "./dom.js";
 import { get, oneByOne } from "./server.js";
 import { time } from "./view-child.js";
@@ -82,13 +82,13 @@ export class HostsView {
         host.note ?? (host.cgroup || host.state === "lost" ? "" : "no cgroup that it may kill: runs nothing"),
       ];
     });
-    const trees = cluster.instances.map((tree) => [
-      tree.instance,
-      tree.wanted,
-      tree.host ?? "nowhere",
-      tree.since_ms == null ? "" : time(tree.since_ms),
-      tree.token == null ? "" : `${tree.token}`,
-      note(tree),
+    const trees = claims(cluster.instances).map((claim) => [
+      claim.name,
+      claim.wanted,
+      claim.host ?? "nowhere",
+      claim.since_ms == null ? "" : time(claim.since_ms),
+      claim.token == null ? "" : `${claim.token}`,
+      claim.note,
     ]);
     this.hosts.show(hosts);
     this.trees.show(trees);
