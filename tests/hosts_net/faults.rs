@@ -88,6 +88,12 @@ impl Fault {
         let Course { from, took, .. } = self.course(subject);
         (self.plan.kind.must_move() && from.host == self.host).then_some(*took)
     }
+
+    /// How long it did not run because its agent was killed, in nanoseconds.
+    pub(crate) fn killed(&self, subject: Subject) -> Option<u64> {
+        let Course { from, took, .. } = self.course(subject);
+        (self.plan.kind == Kind::KillAgent && from.host == self.host && self.has_moved(subject)).then_some(*took)
+    }
 }
 
 impl Kind {
