@@ -53,7 +53,8 @@ fn a_tree_is_deployed_everywhere_from_one_host_and_asked_from_any() {
     let table = cluster.done("a", &["hosts"]);
     assert!(table.contains("LINK"), "{table}");
 
-    cluster.deploy(WORKER, &["a"]);
+    let tree = WORKER.replace("exec sleep", "echo a line of it; exec sleep");
+    cluster.deploy(&tree, &["a"]);
     let first = cluster.nth(1);
     cluster.all_fit();
     let other = cluster.other(&first[0]);
@@ -64,6 +65,10 @@ fn a_tree_is_deployed_everywhere_from_one_host_and_asked_from_any() {
     assert_eq!(cluster.nth(2), first, "by the same claim");
     cluster.done(other, &["panic", "-i", "shop", "/w"]);
     assert_eq!(cluster.nth(3), first);
+    let why = cluster.done(other, &["why", "-i", "shop", "/w"]);
+    assert!(why.contains("/w is running") && why.contains("panic"), "{why}");
+    let lines = cluster.done(other, &["logs", "-i", "shop", "/w"]);
+    assert_eq!(lines.matches("a line of it").count(), 3, "{lines}");
 
     // One of the same name beside it: which is meant is not guessed.
     let by_itself = cluster.directory.path().join("alone/shop.toml");
@@ -90,11 +95,21 @@ fn a_tree_is_deployed_everywhere_from_one_host_and_asked_from_any() {
         let hosts = cluster.hosts_as_seen(&first[0])?;
         hosts.iter().any(|host| host["name"] == other && host["state"] == "lost").then_some(())
     });
-    cluster.deploy(&format!("{WORKER}env = {{ LATER = \"1\" }}\n"), &[&first[0]]);
+    cluster.deploy(&format!("{tree}env = {{ LATER = \"1\" }}\n"), &[&first[0]]);
     assert_eq!(cluster.nth(4), first);
     stopped.iter().for_each(|pid| signal(*pid, libc::SIGCONT));
     cluster.link(&first[0], other, "up");
     cluster.all_fit();
+
+    // One worker, and then the whole tree, which stays down on every host.
+    cluster.done(other, &["stop", "-i", "shop", "/w"]);
+    let status: Value = serde_json::from_str(&cluster.done(&first[0], &["status", "-i", "shop", "--json"])).unwrap();
+    assert_eq!(status["root"]["children"][0]["state"], "stopped", "{status}");
+    cluster.done(other, &["stop", "-i", "shop"]);
+    cluster.until("that it is down", |cluster| {
+        let shop = &cluster.view(other)?["instances"][0];
+        (shop["wanted"] == "down" && shop["host"].is_null()).then_some(())
+    });
 }
 
 #[test]
