@@ -4,8 +4,8 @@
 //!
 //! It needs root, ip(8), nsenter(1), etcd and a cgroup that can be killed with one write; where something is missing it
 //! prints that, and shows nothing. `HOSTS_FAULTS=200 HOSTS_SEED=7` makes more faults, in another order, and
-//! `HOSTS_FAULT=KillAgent` all of one kind. With `HOSTS_QUIET=1`, on a machine that does nothing else, times are judged,
-//! too: a fail-over, an agent that is killed, and that nothing is disturbed by faults of other hosts.
+//! `HOSTS_FAULT=KillAgent` all of one kind. With `HOSTS_QUIET=1`, on a machine that does nothing else, times are
+//! judged, too: a fail-over, an agent that is killed, and that nothing is disturbed by faults of other hosts.
 #![cfg(feature = "hosts")]
 #![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]
 
