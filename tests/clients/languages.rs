@@ -22,6 +22,8 @@ pub(crate) enum Client {
     Node,
     /// Node.js without it.
     NodeStream,
+    /// Node.js with the transport left to it, and no zeromq in reach.
+    NodeAlone,
 }
 
 /// A program and its arguments.
@@ -51,6 +53,10 @@ impl Client {
                     if self == Client::Node { (node_with_zmq()?, "zmq") } else { (node()?, "stream") };
                 Ok(vec![node.into(), program.into(), transport.into()])
             }
+            Client::NodeAlone => {
+                let words = ["env".into(), "-u".into(), "NODE_PATH".into(), node()?.into()];
+                Ok(words.into_iter().chain([alone("test/conformance.js").into()]).collect())
+            }
         }
     }
 
@@ -62,7 +68,7 @@ impl Client {
             Client::Python => Ok(vec![python_with_zmq()?.into(), example("arrhythmic.py")]),
             Client::PythonStream => Ok(vec![python()?.into(), example("arrhythmic.py")]),
             Client::Node => Ok(vec![node_with_zmq()?.into(), example("arrhythmic.js")]),
-            Client::NodeStream => Ok(vec![node()?.into(), example("arrhythmic.js")]),
+            Client::NodeStream | Client::NodeAlone => Ok(vec![node()?.into(), example("arrhythmic.js")]),
         }
     }
 }
@@ -148,6 +154,24 @@ fn node_with_zmq() -> Result<PathBuf, String> {
     runs(Command::new("node").args(["-e", "require('zeromq')"]).current_dir(repository().join("clients/node")))
         .map_err(|_| "the zeromq package is not installed in clients/node".to_string())?;
     Ok(node)
+}
+
+/// A program of the Node.js client in a copy of it that has no modules beside it.
+fn alone(program: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let copy = "cp -r *.js package.json test \"$1\"";
+        runs(
+            Command::new("sh")
+                .args(["-c", copy, "sh"])
+                .arg(directory.path())
+                .current_dir(repository().join("clients/node")),
+        )
+        .unwrap();
+        directory
+    });
+    directory.path().join(program)
 }
 
 /// Compiles a program of one C file, strictly, and gives the program.

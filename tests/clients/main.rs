@@ -71,6 +71,15 @@ fn rust_conformance_program() {
     }
 }
 
+// It takes the stream by itself, which has the rules above: what differs is the choice.
+conform! {
+    node_alone: Client::NodeAlone.conformance() => [
+        the_handshake_comes_before_any_message,
+        a_beat_has_its_frames_and_the_sequence_rises,
+        without_a_supervisor_nothing_happens,
+    ];
+}
+
 #[test]
 fn the_python_package_passes_its_own_tests() {
     let python = match languages::python() {
