@@ -1,5 +1,6 @@
 //! Workers that replace themselves and name their new main process: `MAINPID=` of sd_notify(3).
 
+use crate::asking::Clients;
 use crate::harness::*;
 use serde_json::Value;
 use std::process::{Command, Stdio};
@@ -250,6 +251,50 @@ def when_ready(server):
         signal(old, 15);
         gone(old);
         is_still(&tree, new);
+        tree.run(&["stop", "/w"]).expect(0);
+        gone(new);
+        tree.stop();
+    }
+}
+
+/// nginx as docs/notify.md has it, with a client asking: USR2, then QUIT to the old master.
+#[test]
+fn nginx_is_upgraded_in_place() {
+    if !std::path::Path::new("/usr/sbin/nginx").exists() {
+        eprintln!("skipped: there is no nginx");
+        return;
+    }
+    let page = include_str!("../../docs/notify.md");
+    let script = &page[page.find("#!/bin/sh").unwrap()..];
+    let script = &script[..script.find("```").unwrap()];
+    for containment in CONTAINMENTS {
+        let (dir, port) = (tempfile::Builder::new().prefix("tv").tempdir().unwrap(), free_port());
+        install_script(script, dir.path().join("nginx.sh"));
+        let conf = format!(
+            "pid nginx.pid; error_log stderr; events {{}} http {{ access_log off; client_body_temp_path t; proxy_temp_path t;
+             fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;
+             server {{ listen 127.0.0.1:{port}; location / {{ return 200; }} }} }}"
+        );
+        std::fs::write(dir.path().join("nginx.conf"), conf).unwrap();
+        let toml = format!(
+            "containment = \"{containment}\"\n[[child]]\nname = \"w\"\nready = \"notify\"\nstop-signal = \"QUIT\"\n\
+             command = \"./nginx.sh\"\n"
+        );
+        std::fs::write(dir.path().join("tree.toml"), toml).unwrap();
+        let mut tree = Tree::begin_in(dir, &[]);
+        tree.line("the tree is up");
+        tree.follow();
+        let clients = Clients::of(port, 1);
+        let old = tree.kind("/w", "main_pid")["pid"].as_u64().unwrap() as u32;
+        tree.run(&["signal", "/w", "USR2"]).expect(0);
+        let named = tree.kind("/w", "main_pid");
+        assert_eq!(named["before"], old, "{named}");
+        let new = named["pid"].as_u64().unwrap() as u32;
+        signal(old, 3);
+        gone(old);
+        is_still(&tree, new);
+        assert_eq!(clients.answered(20), []);
+        clients.end();
         tree.run(&["stop", "/w"]).expect(0);
         gone(new);
         tree.stop();
