@@ -2,21 +2,23 @@
 
 use crate::asking::{Clients, Failure, ask};
 use crate::harness::*;
+use crate::languages::{Language, Words};
 use std::os::unix::net::UnixStream;
+
+const SERVER: [&str; 2] = ["python3", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/held_server.py")];
 
 /// The server of the examples, on what is held for it.
 fn server(name: &str, listen: &str, more: &str) -> String {
-    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/held_server.py");
-    format!("[[child]]\nname = \"{name}\"\ncommand = [\"python3\", \"{program}\"]\nlisten = {listen}\n{more}\n")
+    format!("[[child]]\nname = \"{name}\"\ncommand = {SERVER:?}\nlisten = {listen}\n{more}\n")
 }
 
-fn nothing_is_refused(containment: &str) {
+fn nothing_is_refused(containment: &str, command: &Words) {
     let port = free_port();
     let listen = format!("\"tcp://127.0.0.1:{port}\"");
     let text = |more: &str| {
         format!(
-            "containment = \"{containment}\"\nintensity = 20\n{}",
-            server("web", &listen, &format!("count = 2\n{more}"))
+            "containment = \"{containment}\"\nintensity = 20\n[[child]]\nname = \"web\"\ncommand = {command:?}\n\
+             listen = {listen}\ncount = 2\nupdate = {{ settle = \"500ms\" }}\n{more}\n"
         )
     };
     let mut tree = Tree::start(&text(""));
@@ -33,8 +35,10 @@ fn nothing_is_refused(containment: &str) {
         }
         clients.none_refused(5);
     }
-    tree.run(&["restart", "/web-1"]).expect(0);
-    clients.none_refused(5);
+    for restart in [&["restart", "/web-1"][..], &["restart", "--rolling", "/web"]] {
+        tree.run(restart).expect(0);
+        clients.none_refused(5);
+    }
     // Others are started in their place, and take over what waits.
     tree.write(text("env = { NEW = \"1\" }"));
     tree.run(&["reload"]).expect(0);
@@ -47,12 +51,20 @@ fn nothing_is_refused(containment: &str) {
 
 #[test]
 fn nothing_is_refused_while_workers_crash_and_are_replaced() {
-    nothing_is_refused("auto");
+    nothing_is_refused("auto", &SERVER.map(Into::into).to_vec());
 }
 
 #[test]
 fn nothing_is_refused_without_cgroups_either() {
-    nothing_is_refused("group");
+    nothing_is_refused("group", &SERVER.map(Into::into).to_vec());
+}
+
+#[test]
+fn nothing_is_refused_by_a_server_in_rust() {
+    match Language::Rust.example("held_server") {
+        Ok(words) => nothing_is_refused("auto", &words),
+        Err(why) => eprintln!("skipped: {why}"),
+    }
 }
 
 #[test]
