@@ -78,6 +78,12 @@ impl Controller {
             Controller::Pids => "pids",
         }
     }
+
+    /// The controller that a limit needs, by the key of the limit: keys begin with its name, as the kernel's files do.
+    pub fn of_key(key: &str) -> Option<Controller> {
+        let (name, _) = key.split_once('-')?;
+        Controller::ALL.into_iter().find(|controller| controller.name() == name)
+    }
 }
 
 /// A key that sets a limit.
@@ -145,6 +151,25 @@ mod tests {
         ] {
             assert_eq!(amount.of(whole), is, "{amount:?} of {whole}");
         }
+    }
+
+    #[test]
+    fn a_key_names_its_controller() {
+        let cap = |value| Some(Cap { value: Some(value), best_effort: false });
+        let amount = || Some(Cap { value: Some(Amount::Absolute(1)), best_effort: false });
+        let resources = Resources {
+            memory_max: amount(),
+            memory_high: amount(),
+            cpu_max: cap(1),
+            cpu_weight: cap(1),
+            pids_max: amount(),
+            io_weight: cap(1),
+        };
+        assert_eq!(resources.limit_keys().count(), 6);
+        for key in resources.limit_keys() {
+            assert_eq!(Controller::of_key(key.key), Some(key.controller), "{}", key.key);
+        }
+        assert_eq!(Controller::of_key("memory"), None);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use super::table::{Cell, Column, Table, line};
 use super::tree::Branches;
 use crate::cli::zone::Zone;
 use crate::explain::sentence::exit_words;
+use crate::os::cgroup::demand::delegation;
+use crate::spec::resources::Controller;
 use crate::text::clean;
 use crate::time::Span;
 use crate::wire::view::event::Beside;
@@ -47,7 +49,8 @@ pub fn status(status: &StatusView, shares: &Shares, look: Look) -> String {
         out.push_str(&line(&parts, look));
     }
     for text in [not_in_force(status), not_upgraded(status)].into_iter().flatten() {
-        out.push_str(&line(&[Cell::new(text, style::BUSY)], look));
+        // Not cut to the width: what is to be done stands at its end.
+        out.push_str(&line(&[Cell::new(text, style::BUSY)], Look { width: None, ..look }));
     }
     out.push('\n');
     out.push_str(&Table { columns: COLUMNS.to_vec(), rows }.draw(look));
@@ -67,17 +70,45 @@ fn not_upgraded(status: &StatusView) -> Option<String> {
     (!others.is_empty()).then(|| format!("not upgraded: {}; `treevisor upgrade` tries them again", others.join(", ")))
 }
 
-/// A line about limits that are not in force, and why.
+/// What takes the place of a controller's name in a reason, so that reasons that differ in it alone are one.
+const NAME: &str = "\u{0}";
+
+/// A line about limits that are not in force: the controllers that they miss, why, and what delegates those.
 fn not_in_force(status: &StatusView) -> Option<String> {
-    let mut limits = Vec::new();
+    let (mut limits, mut needed) = (Vec::new(), Vec::new());
     for view in status.root.all() {
-        let keys = view.limits().map(|limits| limits.not_in_force.as_slice()).unwrap_or_default();
-        limits.extend(keys.iter().map(|key| format!("{} of {}", clean(key), clean(view.path().as_str()))));
+        for key in view.limits().map(|limits| limits.not_in_force.as_slice()).unwrap_or_default() {
+            limits.push(format!("{} of {}", clean(key), clean(view.path().as_str())));
+            needed.extend(Controller::of_key(key).map(Controller::name));
+        }
     }
-    let mut reasons: Vec<_> = status.controllers.missing.values().map(|why| clean(why)).collect();
-    reasons.dedup();
-    let why = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
-    (!limits.is_empty()).then(|| format!("limits not in force: {}{why}", limits.join(", ")))
+    if limits.is_empty() {
+        return None;
+    }
+    let missing = status.controllers.missing.iter().filter(|(name, _)| needed.contains(&name.as_str()));
+    let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, why) in missing {
+        let name = format!("`{name}`");
+        let why = why.replace(&name, NAME);
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, names)) => names.push(name),
+            None => reasons.push((why, vec![name])),
+        }
+    }
+    let mut notes: Vec<String> = reasons.into_iter().map(|(why, names)| reason(&why, &names.join(", "))).collect();
+    if status.containment == "group" {
+        notes.insert(0, "this tree runs without cgroups; `treevisor check` names what they need".to_owned());
+    } else if !notes.is_empty() {
+        notes.push(delegation(false).to_owned());
+    }
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
+    Some(format!("limits not in force: {}{notes}", limits.join(", ")))
+}
+
+/// A reason with the names of all the controllers that it is about.
+fn reason(why: &str, names: &str) -> String {
+    let why = if why.contains(NAME) { why.replace(NAME, names) } else { format!("no {names} controller: {why}") };
+    clean(&why).into_owned()
 }
 
 /// The lines above the table: the instance, how many workers are in which state, and what all of them use.

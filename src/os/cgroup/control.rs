@@ -63,7 +63,8 @@ impl CgroupControllers {
         }
         if !available.contains(&controller) {
             let others: Vec<&str> = available.iter().map(|controller| controller.name()).collect();
-            let others = if others.is_empty() { "none".to_owned() } else { format!("only {}", others.join(", ")) };
+            let others =
+                if others.is_empty() { "nor any other".to_owned() } else { format!("only {}", others.join(", ")) };
             return Some(format!("the cgroup {} is passed no `{name}` controller, {others}", directory.display()));
         }
         obstacle.as_ref().map(|why| format!("the cgroup {} cannot pass on `{name}`: {why}", directory.display()))

@@ -100,6 +100,16 @@ fn collect(supervisor: &SupervisorSpec, at: &ids::Path, into: &mut Vec<(ids::Pat
     }
 }
 
+/// What makes controllers available that this machine lacks, or that a tree has not been passed.
+pub fn delegation(whole_machine: bool) -> &'static str {
+    if whole_machine {
+        "boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)"
+    } else {
+        "systemd delegates a cgroup by `Delegate=yes` in the unit, or by `systemd-run --scope -p Delegate=yes treevisor \
+         start …`, with --user for an ordinary user"
+    }
+}
+
 fn objection(key: LimitKey, why: String, whole_machine: bool, wanted: Wanted) -> Objection {
     let name = key.key;
     let severity = match wanted {
@@ -114,12 +124,7 @@ fn objection(key: LimitKey, why: String, whole_machine: bool, wanted: Wanted) ->
         (false, Severity::Warning) => "started from here, the tree would be refused".to_owned(),
         (false, Severity::Error) => format!("it needs the `{}` controller", key.controller.name()),
     };
-    let delegation = if whole_machine {
-        "boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)"
-    } else {
-        "systemd delegates a cgroup by `Delegate=yes` in the unit, or by `systemd-run --scope -p Delegate=yes treevisor \
-         start …`, with --user for an ordinary user"
-    };
+    let delegation = delegation(whole_machine);
     let elsewhere = match (wanted, severity) {
         (Wanted::Right, Severity::Error) => "; a file for another machine is checked with --portable",
         _ => "",

@@ -1,5 +1,6 @@
 use super::super::testing::{UNICODE, shop};
 use super::*;
+use crate::wire::view::LimitsView;
 
 fn draw(view: &StatusView, look: Look) -> String {
     status(view, &Shares::default(), look)
@@ -128,4 +129,35 @@ fn supervisors_that_an_upgrade_has_not_reached_are_named() {
     web.version = Some("0.0.9".into());
     let text = draw(&status, Look::PLAIN);
     assert_eq!(text.lines().nth(2), Some("not upgraded: /web runs 0.0.9; `treevisor upgrade` tries them again"));
+}
+
+#[test]
+fn limits_that_are_not_in_force_are_shown_with_what_they_miss_and_what_delegates_it() {
+    let not_in_force = |keys: &[&str], containment: &str, missing: &[(&str, &str)]| {
+        let mut status = shop();
+        status.containment = containment.into();
+        status.controllers.missing = missing.iter().map(|(name, why)| ((*name).into(), (*why).into())).collect();
+        let ChildView::Supervisor(root) = &mut status.root else { panic!("it has children") };
+        let ChildView::Worker(db) = &mut root.children[0] else { panic!("it is a worker") };
+        let keys = keys.iter().map(|key| (*key).into()).collect();
+        db.limits = Some(Box::new(LimitsView { not_in_force: keys, ..LimitsView::default() }));
+        let text = draw(&status, Look { width: Some(60), ..Look::PLAIN });
+        text.lines().nth(2).unwrap().to_owned()
+    };
+    let no = |name: &str| format!("the cgroup /x is passed no `{name}` controller, nor any other");
+    let (cpu, io, memory) = (no("cpu"), no("io"), no("memory"));
+    let missing = [("cpu", &*cpu), ("io", &io), ("memory", &memory), ("pids", "the kernel has none")];
+    let line = not_in_force(&["memory-max", "memory-high"], "cgroup", &missing);
+    let start = "limits not in force: memory-max of /db, memory-high of /db (the cgroup /x is passed no `memory` controller, \
+                 nor any other; systemd delegates a cgroup by `Delegate=yes`";
+    assert!(line.starts_with(start) && line.ends_with("for an ordinary user)"), "{line}");
+    let line = not_in_force(&["cpu-max", "memory-max", "pids-max"], "cgroup", &missing);
+    let reasons = "/db (the cgroup /x is passed no `cpu`, `memory` controller, nor any other; \
+                   no `pids` controller: the kernel has none; systemd";
+    assert!(line.contains(reasons), "{line}");
+    let line = not_in_force(&["io-weight"], "group", &[]);
+    let group = "(this tree runs without cgroups; `treevisor check` names what they need)";
+    assert_eq!(line, format!("limits not in force: io-weight of /db {group}"));
+    assert_eq!(not_in_force(&["io-weight"], "cgroup", &missing[..1]), "limits not in force: io-weight of /db");
+    assert_eq!(not_in_force(&[], "cgroup", &missing), "");
 }
