@@ -12,7 +12,8 @@ use crate::spec::policy::{
     AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StartOrder, StopOrder, Strategy,
 };
 use crate::spec::print;
-use crate::spec::resources::Resources;
+use crate::spec::resources::{Amount, Cap, Resources};
+use crate::spec::size;
 use crate::spec::tree::{ChildKind, ChildSpec, Containment, SupervisorSpec, TreeSpec};
 use crate::time::Span;
 use clap::Args;
@@ -69,7 +70,8 @@ pub(super) fn run(args: Check, when: ColorMode) -> Result<ExitCode, Failure> {
         (true, _) => out::say(when, &format!("{name} is right, with {}", file::count(warnings, "warning"))),
         (false, _) => {
             let also = if warnings > 0 { format!(" and {}", file::count(warnings, "warning")) } else { String::new() };
-            return Err(Failure::new(code, format!("{name} has {}{also}", file::count(errors, "error"))));
+            let failure = Failure::new(code, format!("{name} has {}{also}", file::count(errors, "error")));
+            return Err(file::hinted(failure, &args.file));
         }
     }
     Ok(code)
@@ -106,15 +108,13 @@ fn child_rows(supervisor: &SupervisorSpec, above: &Branches, look: Look, rows: &
         let [first, .., last] = run else {
             let [only] = run else { continue };
             let branches = above.below(at + 1 == runs.len());
-            rows.push(row(only, only.name.to_string(), &branches, look));
+            rows.push(row(only, only, &branches, look));
             if let ChildKind::Supervisor(below) = &only.kind {
                 child_rows(below, &branches, look, rows);
             }
             continue;
         };
-        // Children made by `count` differ in their number only.
-        let name = format!("{} .. {}", first.name, last.name);
-        let mut row = row(first, name, &above.below(at + 1 == runs.len()), look);
+        let mut row = row(first, last, &above.below(at + 1 == runs.len()), look);
         // Shown because it is seldom intended: copies are interchangeable, but this strategy restarts them together.
         if supervisor.policy.strategy != Strategy::OneForOne {
             row[1] = format!("restart each other, {}", row[1]);
@@ -128,9 +128,13 @@ fn runs(children: &[ChildSpec]) -> Vec<&[ChildSpec]> {
     children.chunk_by(|a, b| a.policy.group.is_some() && a.policy.group == b.policy.group).collect()
 }
 
-fn row(child: &ChildSpec, name: String, branches: &Branches, look: Look) -> [String; 3] {
+/// The row of a child, or of those from `child` to `last` that one `count` has made: they differ in their number only.
+fn row(child: &ChildSpec, last: &ChildSpec, branches: &Branches, look: Look) -> [String; 3] {
     let (rules, command) = match &child.kind {
-        ChildKind::Worker(exec) => (worker_rules(&child.policy, exec), command_line(exec)),
+        ChildKind::Worker(exec) => {
+            let last = if let ChildKind::Worker(last) = &last.kind { last } else { exec };
+            (worker_rules(&child.policy, exec, last), range(command_line(exec), &command_line(last)))
+        }
         ChildKind::Supervisor(below) => {
             let mut rules = supervisor_rules(below);
             // A supervisor also has rules as a child; defaults are not shown.
@@ -140,7 +144,13 @@ fn row(child: &ChildSpec, name: String, branches: &Branches, look: Look) -> [Str
             (rules, String::new())
         }
     };
+    let name = range(child.name.to_string(), last.name.as_str());
     [format!("{}{name}", branches.draw(look)), rules, command]
+}
+
+/// What the first and the last of some copies have, with a copy's number in it or without.
+fn range(first: String, last: &str) -> String {
+    if first == last { first } else { format!("{first} .. {last}") }
 }
 
 fn supervisor_rules(spec: &SupervisorSpec) -> String {
@@ -164,18 +174,41 @@ fn supervisor_rules(spec: &SupervisorSpec) -> String {
     rules.join(", ")
 }
 
-fn worker_rules(policy: &ChildPolicy, exec: &ExecSpec) -> String {
+fn worker_rules(policy: &ChildPolicy, exec: &ExecSpec, last: &ExecSpec) -> String {
     let mut rules = child_rules(policy, false);
     if let Some(user) = &exec.user {
         rules.push(format!("as {user}"));
     }
     rules.extend(limit_rules(&exec.resources));
-    rules.extend(exec.listen.iter().map(|listen| format!("listens at {}", listen.address)));
+    let addresses = exec.listen.iter().zip(&last.listen).map(|(first, last)| (&first.address, &last.address));
+    rules.extend(addresses.map(|(first, last)| format!("listens at {}", range(first.to_string(), &last.to_string()))));
     rules.join(", ")
 }
 
+/// The limits, each value as it is written in a file.
 fn limit_rules(resources: &Resources) -> impl Iterator<Item = String> {
-    print::limits(resources).into_iter().map(|(key, value)| format!("{key} {}", value.replace('"', "")))
+    fn one<T>(key: &str, cap: Option<Cap<T>>, show: impl Fn(T) -> String) -> Option<String> {
+        let cap = cap?;
+        let value = cap.value.map_or_else(|| "max".to_owned(), show);
+        Some(format!("{key} {value}{}", if cap.best_effort { " (best-effort)" } else { "" }))
+    }
+    let amount = |absolute: fn(u64) -> String| {
+        move |amount| match amount {
+            Amount::Absolute(number) => absolute(number),
+            Amount::Share(part) => format!("{}%", f64::from(part) / 100.0),
+        }
+    };
+    let (bytes, number) = (amount(size::binary), amount(|number| number.to_string()));
+    let Resources { memory_max, memory_high, cpu_max, cpu_weight, pids_max, io_weight } = *resources;
+    let rules = [
+        one("memory-max", memory_max, bytes),
+        one("memory-high", memory_high, bytes),
+        one("cpu-max", cpu_max, |thousandths| format!("{}%", f64::from(thousandths) / 10.0)),
+        one("cpu-weight", cpu_weight, |weight| weight.to_string()),
+        one("pids-max", pids_max, number),
+        one("io-weight", io_weight, |weight| weight.to_string()),
+    ];
+    rules.into_iter().flatten()
 }
 
 fn child_rules(policy: &ChildPolicy, supervisor: bool) -> Vec<String> {
@@ -342,106 +375,4 @@ fn backoff_json(backoff: Backoff) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::Name;
-    use crate::spec::policy::SupervisorPolicy;
-    use crate::spec::tree::Hooks;
-
-    fn worker(name: &str, command: &[&str], group: Option<u32>) -> ChildSpec {
-        ChildSpec {
-            name: Name::parse(name).unwrap(),
-            policy: ChildPolicy { group, ..ChildPolicy::default() },
-            kind: ChildKind::Worker(Box::new(ExecSpec::new(command.iter().map(|word| (*word).into()).collect()))),
-            added: false,
-            behind: false,
-        }
-    }
-
-    fn shop() -> TreeSpec {
-        let mut api = worker("api", &["./api", "--port", "8080", "two words"], None);
-        api.policy.restart = Restart::Transient;
-        api.policy.heartbeat = Some(Heartbeat { grace: Span::from_secs(10), ..Heartbeat::default() });
-        api.policy.ready = Ready::Heartbeat;
-        let jobs = (1..=4).map(|n| worker(&format!("jobs-{n}"), &["./jobs"], Some(1)));
-        let web = ChildSpec {
-            name: Name::parse("web").unwrap(),
-            policy: ChildPolicy {
-                shutdown: Shutdown::Infinity,
-                heartbeat: Some(Heartbeat::default()),
-                ..ChildPolicy::default()
-            },
-            kind: ChildKind::Supervisor(Box::new(SupervisorSpec {
-                policy: SupervisorPolicy {
-                    strategy: Strategy::RestForOne,
-                    intensity: Intensity { max: Some(5), period: Span::from_secs(60) },
-                    ..SupervisorPolicy::default()
-                },
-                hooks: Hooks::default(),
-                resources: Resources::default(),
-                placement: None,
-                children: std::iter::once(api).chain(jobs).collect(),
-            })),
-            added: false,
-            behind: false,
-        };
-        TreeSpec {
-            name: Name::parse("shop").unwrap(),
-            containment: Containment::Auto,
-            journal: None,
-            placement: None,
-            root: SupervisorSpec {
-                policy: SupervisorPolicy { strategy: Strategy::OneForAll, ..SupervisorPolicy::default() },
-                hooks: Hooks::default(),
-                resources: Resources::default(),
-                placement: None,
-                children: vec![worker("db", &["postgres", "-D", "data"], None), web],
-            },
-        }
-    }
-
-    #[test]
-    fn the_tree_is_drawn_with_its_rules() {
-        assert_eq!(
-            draw(&shop(), Look { unicode: true, ..Look::PLAIN }),
-            "\
-shop: 2 supervisors, 6 workers, containment by cgroup where possible
-
-TREE                    RULES                                                      COMMAND
-shop                    one-for-all, 3 restarts in 30s
-├─ db                   permanent, stop 5s                                         postgres -D data
-└─ web                  rest-for-one, 5 restarts in 1m
-   ├─ api               transient, stop 5s, beat 1s x 3 + 10s, ready by heartbeat  ./api --port 8080 'two words'
-   └─ jobs-1 .. jobs-4  restart each other, permanent, stop 5s                     ./jobs
-"
-        );
-    }
-
-    #[test]
-    fn the_json_keeps_its_keys() {
-        let value = tree_json(&shop());
-        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-        assert_eq!(keys(&value), "containment journal name root");
-        let root = &value["root"];
-        assert_eq!(
-            keys(root),
-            "auto_shutdown children intensity kind name on_escalate on_panic on_restart path start_order stop_order strategy"
-        );
-        let web = &root["children"][1];
-        assert_eq!(
-            keys(web),
-            "auto_shutdown autostart children heartbeat intensity kind name on_escalate on_panic on_restart path restart \
-             shutdown significant start_order start_timeout_ms stop_order strategy"
-        );
-        let api = &web["children"][0];
-        assert_eq!(
-            keys(api),
-            "autostart backoff command cwd heartbeat kind name path ready restart shutdown significant start_timeout_ms \
-             success_codes user"
-        );
-        assert_eq!(api["path"], "/web/api");
-        assert_eq!(api["shutdown"], json!({ "after_ms": 5000 }));
-        assert_eq!(keys(&api["heartbeat"]), "grace_ms interval_ms misses progress");
-        assert_eq!(web["children"].as_array().unwrap().len(), 5);
-    }
-}
+mod tests;

@@ -115,16 +115,19 @@ impl Read {
     /// The file has errors.
     pub(super) fn into_tree(self, verb: &str, file: &Path) -> Result<TreeSpec, Failure> {
         let (errors, _) = self.counts();
-        let there = file.exists();
-        let file = file.display();
+        let shown = file.display();
         let nothing = if verb == "reload" { "nothing was changed" } else { "nothing was started" };
         let Some(tree) = self.0.tree else {
-            let message = format!("cannot {verb} {file}: it has {}; {nothing}", count(errors, "error"));
-            let failure = Failure::new(ExitCode::Usage, message);
-            return Err(if there { failure } else { failure.hint("`treevisor init` writes a file to begin with") });
+            let message = format!("cannot {verb} {shown}: it has {}; {nothing}", count(errors, "error"));
+            return Err(hinted(Failure::new(ExitCode::Usage, message), file));
         };
         Ok(tree)
     }
+}
+
+/// A failure about a file, with what makes one if there is none.
+pub(super) fn hinted(failure: Failure, file: &Path) -> Failure {
+    if file.exists() { failure } else { failure.hint("`treevisor init` writes a file to begin with") }
 }
 
 /// Shows diagnostics on stderr.

@@ -38,7 +38,7 @@ pub mod resources;
 mod rules;
 pub mod schema;
 mod shape;
-mod size;
+pub mod size;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -60,6 +60,22 @@ pub(super) fn parse_binary(text: &str) -> Result<u64, String> {
     if alone { parse(&format!("{plain}iB")) } else { parse(text) }
 }
 
+/// The shortest text that [`parse_binary`] reads as this many bytes: `1G` rather than `1073741824`.
+pub fn binary(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 8] = [
+        ("T", 1 << 40),
+        ("TB", 1_000_000_000_000),
+        ("G", 1 << 30),
+        ("GB", 1_000_000_000),
+        ("M", 1 << 20),
+        ("MB", 1_000_000),
+        ("K", 1 << 10),
+        ("kB", 1_000),
+    ];
+    let unit = UNITS.into_iter().find(|(_, factor)| bytes.is_multiple_of(*factor) && bytes > 0);
+    unit.map_or_else(|| format!("{bytes}B"), |(unit, factor)| format!("{}{unit}", bytes / factor))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +99,9 @@ mod tests {
             ("3MB", 3_000_000),
         ] {
             assert_eq!(parse_binary(text), Ok(bytes), "{text}");
+        }
+        for text in ["1G", "1536M", "2TB", "512MB", "64K", "3kB", "1001B", "1025B"] {
+            assert_eq!(binary(parse_binary(text).unwrap()), text);
         }
         for text in ["", "M", "i", "10", "10i", "1P"] {
             assert!(parse_binary(text).is_err(), "{text}");
