@@ -44,6 +44,16 @@ impl Value {
         self.0.extend(other.0.iter().cloned());
     }
 
+    /// As the path of a file: the same path with a number before the file's extension, as the files of a `count` have.
+    pub(super) fn numbered(&self, number: u32) -> Value {
+        let last = |wanted| self.0.iter().rposition(|piece| *piece == Piece::Char(wanted));
+        let name = last('/').map_or(0, |at| at + 1);
+        let at = last('.').filter(|at| *at > name).unwrap_or(self.0.len());
+        let (before, after) = self.0.split_at(at);
+        let number = Value::plain(&format!("-{number}"));
+        Value([before, number.pieces(), after].concat())
+    }
+
     pub(super) fn pieces(&self) -> &[Piece] {
         &self.0
     }
@@ -94,6 +104,15 @@ pub(super) fn variable(name: &str, default: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_stands_before_the_extension() {
+        for (path, numbered) in
+            [("/a.d/b.log", "/a.d/b-7.log"), ("/a.d/b", "/a.d/b-7"), ("b.1.log", "b.1-7.log"), ("/a/.b", "/a/.b-7")]
+        {
+            assert_eq!(Value::plain(path).numbered(7), Value::plain(numbered), "{path}");
+        }
+    }
 
     #[test]
     fn dollars_are_plain_and_variables_in_braces() {

@@ -65,7 +65,7 @@ fn target(value: Option<&str>) -> Target {
 }
 
 fn in_file(process: &mut Process<'_>, file: &Setting) {
-    let path = match process.names.expand(&file.value) {
+    let mut path = match process.names.expand(&file.value) {
         // `~` is the home directory of supervisord's own user.
         Ok(path) if file.value.starts_with("~/") => {
             let mut at_home = Value::variable_or("HOME", "/root");
@@ -99,7 +99,12 @@ fn in_file(process: &mut Process<'_>, file: &Setting) {
             None => {}
         }
     }
-    if process.alike > 1 {
+    // supervisord has all processes write to one file; here each file is rotated by one worker.
+    let number = process.number.filter(|_| !file.value.contains("%(process_num)"));
+    if let Some(number) = number {
+        path = path.numbered(number);
+    }
+    if process.alike > 1 || number.is_some() {
         notes.push(file.note("each of them has a file of its own, with its number in the name"));
     }
     process.child.notes.append(&mut notes);

@@ -10,6 +10,8 @@ pub(super) struct Process<'a> {
     pub(super) names: Names<'a>,
     /// How many processes this one stands for.
     pub(super) alike: u32,
+    /// Its number, if it is one of several that are workers of their own.
+    pub(super) number: Option<u32>,
     pub(super) child: Draft,
 }
 

@@ -81,13 +81,19 @@ pub(super) fn program(section: &Section, name: &str, group: &str, names: &Names<
     let mut children: Vec<Draft> = (0..each)
         .map(|index| {
             let mut names = names.clone();
-            names.number("process_num", first.saturating_add(index));
+            let number = first.saturating_add(index);
+            names.number("process_num", number);
             names.number("numprocs", processes);
             let pattern = settings.get("process_name").map_or("%(program_name)s-%(process_num)s", |name| &name.value);
             let called = names.expand(pattern).ok().and_then(|called| called.text());
             let called = called.filter(|_| processes > 1 && !alike).unwrap_or_else(|| name.to_owned());
-            let mut process =
-                Process { settings, names, alike: if alike { processes } else { 1 }, child: Draft::new(&called) };
+            let mut process = Process {
+                settings,
+                names,
+                alike: if alike { processes } else { 1 },
+                number: (each > 1).then_some(number),
+                child: Draft::new(&called),
+            };
             if index == 0 {
                 process.child.notes.append(&mut notes);
             }

@@ -253,6 +253,8 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
         "StandardOutput" | "StandardError" => output(setting, unit, worker),
         "StandardInput" => input(setting, unit, worker),
         "RemainAfterExit" if matches!(value, "no" | "false" | "off" | "0") => {}
+        // A step that has ended stays `exited (done)`.
+        "RemainAfterExit" if worker.is("ready", "\"exit\"") => {}
         "DynamicUser" if matches!(value, "no" | "false" | "off" | "0") => {}
         "DynamicUser" => {
             worker.note(setting.note("no user is made for it: make one, and name it in `user`"));
