@@ -108,6 +108,7 @@ fn a_file_that_cannot_be_read_is_an_error_of_its_own() {
         let (out, error, code) = call(directory.path(), &[verb, "missing.toml"]);
         assert_eq!((out.as_str(), code), ("", 2));
         assert!(error.contains("missing.toml") && error.contains("No such file"), "{error}");
+        assert!(error.ends_with("hint: `treevisor init` writes a file to begin with\n"), "{error}");
     }
     let (_, error, code) = call(directory.path(), &["check", "."]);
     assert_eq!(code, 2, "{error}");
