@@ -148,8 +148,8 @@ fn limits_that_are_not_in_force_are_shown_with_what_they_miss_and_what_delegates
     let (cpu, io, memory) = (no("cpu"), no("io"), no("memory"));
     let missing = [("cpu", &*cpu), ("io", &io), ("memory", &memory), ("pids", "the kernel has none")];
     let line = not_in_force(&["memory-max", "memory-high"], "cgroup", &missing);
-    let start = "limits not in force: memory-max of /db, memory-high of /db (the cgroup /x is passed no `memory` controller, \
-                 nor any other; systemd delegates a cgroup by `Delegate=yes`";
+    let start = "limits not in force: memory-max of /db, memory-high of /db \
+                 (the cgroup /x is passed no `memory` controller, nor any other; systemd delegates a cgroup by `Delegate=yes`";
     assert!(line.starts_with(start) && line.ends_with("for an ordinary user)"), "{line}");
     let line = not_in_force(&["cpu-max", "memory-max", "pids-max"], "cgroup", &missing);
     let reasons = "/db (the cgroup /x is passed no `cpu`, `memory` controller, nor any other; \
