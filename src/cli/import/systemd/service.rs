@@ -232,9 +232,8 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
         "KillSignal" | "KillMode" if worker.has("stop-command") => worker.note(setting.note(NO_SIGNAL)),
         "KillSignal" => stop_signal(value, setting, worker),
         "KillMode" => {}
-        "SendSIGKILL" if !matches!(value, "no" | "false" | "off" | "0") => {}
+        "SendSIGKILL" if !is_off(value) => {}
         "FinalKillSignal" if matches!(value, "SIGKILL" | "KILL" | "9") => {}
-        "SendSIGHUP" if matches!(value, "no" | "false" | "off" | "0") => {}
         "SendSIGKILL" | "FinalKillSignal" => {
             worker.note(setting.note("what does not go in time is killed, by SIGKILL"));
         }
@@ -252,10 +251,9 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
         "SuccessExitStatus" => success(unit, setting, worker),
         "StandardOutput" | "StandardError" => output(setting, unit, worker),
         "StandardInput" => input(setting, unit, worker),
-        "RemainAfterExit" if matches!(value, "no" | "false" | "off" | "0") => {}
+        "RemainAfterExit" | "DynamicUser" | "SendSIGHUP" if is_off(value) => {}
         // A step that has ended stays `exited (done)`.
         "RemainAfterExit" if worker.is("ready", "\"exit\"") => {}
-        "DynamicUser" if matches!(value, "no" | "false" | "off" | "0") => {}
         "DynamicUser" => {
             worker.note(setting.note("no user is made for it: make one, and name it in `user`"));
             // A service must not be started with more privileges than configured, so it becomes a comment.
@@ -266,7 +264,7 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
         key if key.starts_with("Exec") => {
             worker.note(setting.note("only one command is run; do it in the program, or in a script in front of it"));
         }
-        key if protects(key) && !matches!(value, "no" | "false" | "off" | "0") => {
+        key if protects(key) && !is_off(value) => {
             worker.note(setting.note("has no counterpart here: it runs without this protection"));
         }
         key if DIRECTORIES.iter().any(|(directory, ..)| *directory == key) => {
@@ -274,6 +272,11 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
         }
         _ => worker.note(setting.lost()),
     }
+}
+
+/// Whether it is a boolean of systemd's that is false.
+fn is_off(value: &str) -> bool {
+    matches!(value, "no" | "false" | "off" | "0")
 }
 
 fn restart(setting: &Setting, worker: &mut Draft) {
