@@ -71,6 +71,8 @@ const WANTED: &[&str] = &[
     "a reload is taken back",
     "a rolling restart is asked for",
     "a request",
+    "a start by hand",
+    "a step is done",
     "a request that came too late",
     "a request that was carried out",
     "a request that was not answered below",

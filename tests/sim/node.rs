@@ -579,6 +579,10 @@ impl World {
     fn carry_out(&mut self, node: &mut Node, action: Action) -> Verdict {
         match action {
             Action::Spawn(run) => {
+                let spec = node.witness.spec_of(run.child);
+                if run.incarnation.0 == 1 && spec.is_some_and(|spec| !self.tree.specs[spec.0].policy.autostart) {
+                    self.saw("a start by hand");
+                }
                 if self.rng.chance(self.scenario.late_spawns) {
                     let delay = self.rng.millis(0, 200);
                     self.after(delay, Happening::SpawnDone(node.pid, run));
