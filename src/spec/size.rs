@@ -60,7 +60,7 @@ pub(super) fn parse_binary(text: &str) -> Result<u64, String> {
     if alone { parse(&format!("{plain}iB")) } else { parse(text) }
 }
 
-/// The shortest text that [`parse_binary`] reads as this many bytes: `1G` rather than `1073741824`.
+/// The shortest text that a limit reads as this many bytes: `1G` rather than `1073741824`.
 pub fn binary(bytes: u64) -> String {
     const UNITS: [(&str, u64); 8] = [
         ("T", 1 << 40),
