@@ -1,6 +1,7 @@
 //! Supervisors are processes too: killed, stopped, replaced.
 
 use crate::harness::*;
+use std::fs;
 
 const TREE: &str = r#"
 intensity = 10
@@ -170,4 +171,44 @@ fn a_rotation_of_the_logs_while_the_tree_starts_ends_no_supervisor() {
     tree.line("the tree is up");
     assert!(!tree.printed().contains("SIGUSR1"), "printed:\n{}", tree.printed());
     tree.stop();
+}
+
+/// What a process has of the machine: its threads besides the first one, its timers, and its descriptors by kind.
+fn has(pid: u32) -> (Vec<String>, String, Vec<String>) {
+    let each = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).into_iter().flatten().flatten();
+    let others = each("task").filter(|thread| thread.file_name() != *pid.to_string());
+    let name = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("comm")).ok();
+    let mut threads: Vec<String> = others.filter_map(name).map(|name| name.trim_end().to_owned()).collect();
+    // `socket:[7]` is any socket; a file is one whatever its name.
+    let kind = |link: fs::DirEntry| {
+        let target = fs::read_link(link.path()).ok()?.to_str()?.to_owned();
+        let kind = target.split(":[").next().unwrap_or_default();
+        Some(if kind.starts_with('/') { "file" } else { kind }.to_owned())
+    };
+    let mut descriptors: Vec<String> = each("fd").filter_map(kind).collect();
+    threads.sort();
+    descriptors.sort();
+    (threads, fs::read_to_string(format!("/proc/{pid}/timers")).unwrap_or_default(), descriptors)
+}
+
+/// The deadline of a host's lease is a timer of the process, and its agent has a socket for each tree that it has
+/// started: neither is in a tree that no agent has started, whatever its file names.
+#[test]
+fn without_an_agent_a_tree_has_no_thread_timer_or_descriptor_for_hosts() {
+    let tree = |placement: &str, arguments: &[&str]| {
+        let worker = "[[child.child]]\nname = \"worker\"\ncommand = [\"sleep\", \"1000\"]\n";
+        let mut tree = Tree::begin(&format!("[[child]]\nname = \"node\"\n{placement}\n{worker}"), arguments);
+        tree.line("the tree is up");
+        tree
+    };
+    let (plain, here) = (tree("", &[]), tree("placement = [\"a\", \"b\"]", &["--here"]));
+    let of = |tree: &Tree| [tree.root_pid(), tree.pid("/node")].map(has);
+    for (threads, timers, _) in of(&plain) {
+        assert_eq!(threads, ["ZMQbg/IO/0", "ZMQbg/Reaper", "treevisor-loop"]);
+        assert_eq!(timers, "");
+    }
+    // Connections of tools are there for a moment.
+    until("both have the same", || of(&plain) == of(&here));
+    plain.stop();
+    here.stop();
 }
