@@ -110,7 +110,7 @@ impl Children {
             let unasked = process.unasked.take().is_some();
             !std::mem::take(&mut process.asked).is_empty() || unasked
         });
-        let _ = child.kill(run);
+        let _ = child.kill(run, false);
         match child.process.as_ref().and_then(|process| process.status.as_ref()) {
             // Its process has ended already, and what it left behind had time to stop: that time is over now.
             Some(_) if had_time => self.cleanups.ended(run, now, false),
@@ -279,7 +279,7 @@ impl Children {
         let Some(child) = self.get(run.child) else { return Leftovers::NONE };
         let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return Leftovers::NONE };
         let pid = process.pid;
-        let refused = child.kill(run).map(|errno| (pid, errno));
+        let refused = child.kill(run, true).map(|errno| (pid, errno));
         let roots = process.first.iter().map(|first| first.pid).chain([pid]);
         let count =
             if thorough { roots.map(|at| below::clear_below(at, PASS, |_| Some(true)).count()).sum() } else { 1 };

@@ -172,13 +172,13 @@ impl Child {
 
     /// Kills all processes of the child that can be reached at once: its cgroup, its main process, and the process
     /// group of that. The process may have left its cgroup, and the kernel's success means only that it has taken the
-    /// order: `clear` does the rest, and checks the result. Returns the kernel's error number if it refuses to kill the
-    /// process itself.
+    /// order: `clear` does the rest, and checks the result. `again`: it was killed before, and is still there. Returns
+    /// the kernel's error number if it refuses to kill the process itself.
     ///
     /// Does nothing if the process has ended: its pid may be reused, and `clear` takes care of what is left.
-    pub(crate) fn kill(&self, run: Run) -> Option<i32> {
+    pub(crate) fn kill(&self, run: Run, again: bool) -> Option<i32> {
         let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
-        let in_group = self.group.as_ref().map(Group::kill);
+        let in_group = self.group.as_ref().map(if again { Group::kill } else { Group::kill_first });
         // SIGKILL works on stopped processes too, and a killed node starts nothing more.
         let by_itself = process.signal(9);
         if !matches!(&by_itself, Err(error) if pidfd::is_gone(error)) {

@@ -188,7 +188,7 @@ fn move_aside(directory: &Path) -> io::Result<()> {
 }
 
 /// Writes to an existing file: none can be created in a cgroup, and in another directory none may be.
-fn write(file: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write(file: &Path, text: &str) -> io::Result<()> {
     File::options().write(true).open(file)?.write_all(text.as_bytes())
 }
 

@@ -451,8 +451,30 @@ fn a_process_whose_first_thread_has_ended_is_killed() {
     until(|| process::stat(spawned.pid).is_some_and(|stat| stat.is_dying()));
     assert_eq!(spawned.pidfd.wait().unwrap(), None);
     assert_eq!(group.members().unwrap(), [spawned.pid]);
+    // The first kill may not reach it, and the next one does.
+    group.kill_first().unwrap();
     group.kill().unwrap();
     assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGKILL));
+}
+
+#[test]
+fn the_first_kill_ends_what_runs_and_all_that_is_listed_where_the_write_fails() {
+    let Some(trial) = Trial::make() else { return };
+    let group = trial.root().child("a").unwrap();
+    let (process, _) = start_in(&group);
+    group.kill_first().unwrap();
+    assert!(group.is_entered_by_itself());
+    assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
+
+    let group = trial.root().child("threads").unwrap();
+    // A threaded cgroup has no list of processes, and takes no kill.
+    if fs::write(group.path().join("cgroup.type"), "threaded").is_err() {
+        return eprintln!("skipped: no threaded cgroups here");
+    }
+    let (process, pid) = start_in(trial.root());
+    fs::write(group.path().join("cgroup.threads"), pid.to_string()).unwrap();
+    assert!(group.kill_first().is_err());
+    assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
 }
 
 #[test]
