@@ -29,12 +29,11 @@ pub(super) fn report(left: impl IntoIterator<Item = String>, end: End, above: &m
 /// Closes the sockets, ends the keeper, and removes the cgroups of the children.
 pub(super) fn shut(above: Above, endpoint: Endpoint, children: Children) {
     match above {
-        Above::Operators(root) => root.close(DISMISSAL, LINGER),
-        Above::Parent(uplink) => uplink.close(LINGER),
+        Above::Operators(root) => root.close(DISMISSAL, LINGER, || children.remove_groups()),
+        Above::Parent(uplink) => {
+            uplink.close(LINGER);
+            children.remove_groups();
+        }
     }
-    let sockets = endpoint.close();
-    for child in children.into_all() {
-        child.remove_group();
-    }
-    drop(sockets);
+    drop(endpoint.close());
 }

@@ -250,7 +250,7 @@ impl Group {
 
     /// Removes it and all cgroups below it, the deepest first, as far as they are empty.
     pub fn remove_all(&self) {
-        remove_below(&self.path);
+        remove_below(&self.path, &mut Pauses::default());
     }
 }
 
@@ -260,23 +260,50 @@ impl AsFd for Group {
     }
 }
 
-fn remove_below(path: &Path) {
+/// Removes all these cgroups like [`Group::remove_all`]. Those that cannot be removed at once are tried again after all
+/// others, and waited for together.
+pub fn remove_each(groups: impl IntoIterator<Item = Group>) {
+    let busy: Vec<Group> = groups.into_iter().filter(|group| fs::remove_dir(&group.path).is_err()).collect();
+    let mut pauses = Pauses::default();
+    busy.iter().for_each(|group| remove_below(&group.path, &mut pauses));
+}
+
+/// How often it is still waited that a killed process leaves its cgroup, which it does a moment after its end: until
+/// then rmdir(2) fails with EBUSY.
+struct Pauses(u32);
+
+impl Default for Pauses {
+    fn default() -> Pauses {
+        Pauses(50)
+    }
+}
+
+impl Pauses {
+    /// Waits a moment. Returns false if it was waited often enough.
+    fn pause(&mut self) -> bool {
+        let left = self.0.checked_sub(1);
+        if let Some(left) = left {
+            self.0 = left;
+            super::clock::pause(Span::from_micros(200));
+        }
+        left.is_some()
+    }
+}
+
+fn remove_below(path: &Path, pauses: &mut Pauses) {
     // Most cgroups have none below them, so this succeeds.
     if fs::remove_dir(path).is_ok() {
         return;
     }
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_below(&entry.path());
+            remove_below(&entry.path(), pauses);
         }
     }
-    // A killed process leaves its cgroup a moment after its end: until then rmdir fails with EBUSY.
-    for _ in 0..50 {
-        match fs::remove_dir(path) {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && !has_members(path) => {
-                super::clock::pause(Span::from_micros(200));
-            }
-            _ => return,
+    while let Err(error) = fs::remove_dir(path) {
+        let is_leaving = error.raw_os_error() == Some(libc::EBUSY) && !has_members(path);
+        if !is_leaving || !pauses.pause() {
+            return;
         }
     }
 }

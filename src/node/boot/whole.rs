@@ -189,7 +189,7 @@ impl LaidOut {
     /// Removes all of it. Only the holder of the lock may call this.
     pub(super) fn remove(self) {
         if let Some(keeper) = self.keeper {
-            keeper.dismiss(DISMISSAL);
+            keeper.dismiss().wait(DISMISSAL);
         }
         if let Some(tree) = self.tree {
             tree.remove();

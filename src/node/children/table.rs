@@ -9,6 +9,7 @@ use crate::ids::Path;
 use crate::node::cleanup::Cleanups;
 use crate::node::naps::Naps;
 use crate::node::unknown_children::ProcessFamily;
+use crate::os::cgroup;
 use crate::os::listener::ListenError;
 use crate::os::process;
 use crate::spec::listen::Listen;
@@ -122,8 +123,9 @@ impl Children {
         slot.take_if(|child| child.is_down()).map(|child| *child)
     }
 
-    pub(crate) fn into_all(self) -> impl Iterator<Item = Child> {
-        self.slots.into_iter().flatten().map(|child| *child)
+    /// Removes the cgroups of all children, at the end of the node.
+    pub(crate) fn remove_groups(self) {
+        cgroup::remove_each(self.slots.into_iter().flatten().filter_map(|child| child.group));
     }
 
     /// The intervals of the specs have changed: computes the longest sleep of the loop anew.

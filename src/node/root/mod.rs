@@ -376,12 +376,13 @@ impl Root {
         self.journal.as_mut().is_none_or(|journal| journal.go_on_ending(now, &self.history))
     }
 
-    /// Announces that the tree has ended in order, and closes the operators' endpoint.
-    pub(super) fn close(self, dismissal: Span, linger: Span) {
+    /// Announces that the tree has ended in order, does `meanwhile` while the keeper ends, and closes the operators'
+    /// endpoint.
+    pub(super) fn close(self, dismissal: Span, linger: Span, meanwhile: impl FnOnce()) {
         drop(self.journal);
-        if let Some(keeper) = self.keeper {
-            keeper.dismiss(dismissal);
-        }
+        let keeper = self.keeper.map(Keeper::dismiss);
+        meanwhile();
+        keeper.into_iter().for_each(|keeper| keeper.wait(dismissal));
         self.control.close(linger);
     }
 }

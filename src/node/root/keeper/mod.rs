@@ -73,6 +73,23 @@ pub(in crate::node) struct CarriedKeeper {
     retry: Option<Time>,
 }
 
+/// A keeper that was dismissed at the end of the tree.
+pub(in crate::node) struct DismissedKeeper {
+    pid: u32,
+    pidfd: PidFd,
+}
+
+impl DismissedKeeper {
+    /// Waits a moment for the keeper to exit.
+    pub(crate) fn wait(self, limit: Span) {
+        if !self.pidfd.wait_exit(limit) {
+            let _ = self.pidfd.signal_child(self.pid, 9);
+            self.pidfd.wait_exit(limit);
+        }
+        let _ = self.pidfd.wait();
+    }
+}
+
 impl Keeper {
     /// What of this goes into the snapshot of an upgrade.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedKeeper {
@@ -155,17 +172,11 @@ impl Keeper {
         self.pid
     }
 
-    /// Announces that the tree has ended in order, and waits a moment for the keeper to exit.
-    pub(crate) fn dismiss(self, limit: Span) {
-        let mut dismissal = std::fs::File::from(self.dismissal);
+    /// Announces that the tree has ended in order. The keeper then exits.
+    pub(crate) fn dismiss(self) -> DismissedKeeper {
         // A keeper that has exited already does not need the message.
-        let _ = dismissal.write_all(b"q");
-        drop(dismissal);
-        if !self.pidfd.wait_exit(limit) {
-            let _ = self.pidfd.signal_child(self.pid, 9);
-            self.pidfd.wait_exit(limit);
-        }
-        let _ = self.pidfd.wait();
+        let _ = std::fs::File::from(self.dismissal).write_all(b"q");
+        DismissedKeeper { pid: self.pid, pidfd: self.pidfd }
     }
 
     /// After an upgrade: starts a keeper of this version, and dismisses the present one only then, so that at every
