@@ -10,13 +10,29 @@ use signal_hook::low_level::siginfo::Cause;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 #[cfg(test)]
 mod tests;
 
 /// SIGHUP was ignored when this process began, as nohup(1) does.
 static HANGUP_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// The signals whose disposition may not be the default, a bit for each, SIGHUP (1) the lowest: see [`changed`]. All of
+/// them, until [`begin`] has set them.
+static CHANGED: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Always among them: SIGALRM, which an upgrade that is not complete handles, and the real-time signals that a C
+/// library handles once there is a second thread (glibc 32 and 33, musl 34 as well) and hides from its callers.
+const HANDLED_BY_OTHERS: [i32; 4] = [libc::SIGALRM, 32, 33, 34];
+
+/// The highest signal number.
+const LAST: i32 = 64;
+
+/// The bits of these signals.
+fn bits(signals: impl IntoIterator<Item = i32>) -> u64 {
+    signals.into_iter().fold(0, |bits, signal| bits | 1 << (signal - 1))
+}
 
 /// Sets signal mask and dispositions at the start of a process. Every verb calls it first.
 ///
@@ -26,7 +42,9 @@ static HANGUP_IGNORED: AtomicBool = AtomicBool::new(false);
 /// ignores before `main`, and SIGXFSZ are ignored: a reader that is gone, or a file that may not grow, is an error of
 /// one write and not the end of the process.
 ///
-/// Children made by [`spawn`](super::spawn) begin with an empty mask and the default disposition of every signal.
+/// Children made by [`spawn`](super::spawn) begin with an empty mask and the default disposition of every signal. For
+/// that only the signals of `changed` have to be reset, which this file alone changes, besides the upgrade and the C
+/// library.
 pub fn begin() {
     set_dispositions();
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
@@ -39,10 +57,12 @@ pub fn begin_in_place() {
 }
 
 fn set_dispositions() {
+    let ignored = [Signal::SIGPIPE, Signal::SIGXFSZ];
+    CHANGED.store(bits(HANDLED_BY_OTHERS.into_iter().chain(ignored.map(|signal| signal as i32))), Ordering::Relaxed);
     for signal in Signal::iterator() {
         let wanted = match signal {
             Signal::SIGKILL | Signal::SIGSTOP => continue,
-            Signal::SIGPIPE | Signal::SIGXFSZ => SigHandler::SigIgn,
+            signal if ignored.contains(&signal) => SigHandler::SigIgn,
             _ => SigHandler::SigDfl,
         };
         let action = SigAction::new(wanted, SaFlags::empty(), SigSet::empty());
@@ -53,6 +73,17 @@ fn set_dispositions() {
             ignore(signal);
         }
     }
+    // The real-time signals have no names.
+    for signal in (32..=LAST).filter(|signal| !HANDLED_BY_OTHERS.contains(signal)) {
+        // SAFETY: the default runs no handler.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// The signals whose disposition in this process may not be the default, a bit for each, SIGHUP (1) the lowest: those
+/// that a new process has to reset. Before [`begin`] these are all signals, since they are inherited.
+pub(super) fn changed() -> u64 {
+    CHANGED.load(Ordering::Relaxed)
 }
 
 /// Ignores SIGTTOU and SIGTTIN, so that a supervisor in the background of a terminal continues when it writes there
@@ -91,6 +122,7 @@ fn held_back() -> SigSet {
 }
 
 fn ignore(signal: Signal) {
+    CHANGED.fetch_or(bits([signal as i32]), Ordering::Relaxed);
     // SAFETY: to ignore a signal runs no handler. All signals that are named in this file may be ignored.
     let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) };
 }
@@ -136,6 +168,7 @@ impl Signals {
         // Under nohup(1), SIGHUP stays ignored.
         let hangup = (!HANGUP_IGNORED.load(Ordering::Relaxed)).then_some(SIGHUP);
         let signals = wanted.into_iter().chain(hangup);
+        CHANGED.fetch_or(bits(signals.clone()), Ordering::Relaxed);
         Ok(Signals(SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals)?))
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Shared {
     pub above_slots: RawFd,
     /// The child moves into its cgroup itself.
     pub enters: bool,
+    /// The signals whose disposition in the parent may not be the default ([`signals::changed`]).
+    pub changed_signals: u64,
     /// Where the child reports to the parent.
     pub report: *const Report,
     /// How often the child stops first.
@@ -139,17 +141,18 @@ impl RobustList {
     }
 }
 
-/// Resets the dispositions of all signals. This comes first: they are unblocked last, and a handler of the parent must
-/// not run in the child.
-fn reset_signals() -> Result<(), i32> {
+/// Resets the dispositions of all signals: of those that the parent may have `changed`, since the others have the
+/// default. This comes first: they are unblocked last, and a handler of the parent must not run in the child.
+fn reset_signals(changed: u64) -> Result<(), i32> {
     // A handler, flags, restorer and mask of zero mean SIG_DFL in the kernel's layout. The restorer, which x86-64
     // requires, is where a handler would return to.
     let default = [0u64; 4];
     let handler = killed as extern "C" fn(i32) as usize as u64;
     let killed = [handler, SA_RESTORER, handler, 0];
     for signal in 1..=64i32 {
-        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            let action = if DUMP_CORE.contains(&signal) { &killed } else { &default };
+        let dumps = DUMP_CORE.contains(&signal);
+        if (dumps || changed >> (signal - 1) & 1 == 1) && signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            let action = if dumps { &killed } else { &default };
             ask!(libc::SYS_rt_sigaction, signal, action.as_ptr(), 0usize, 8usize)?;
         }
     }
@@ -165,7 +168,7 @@ fn prepare_child(shared: &Shared, report: &Report) -> Failed {
         call!(Stage::Signals, libc::SYS_kill, own, libc::SIGSTOP);
     }
 
-    if let Err(errno) = reset_signals() {
+    if let Err(errno) = reset_signals(shared.changed_signals) {
         return Failed::at(Stage::Signals, errno);
     }
     // Until here the descriptor table is shared with the parent. All descriptors above the slots are dropped when it is

@@ -9,6 +9,7 @@ use crate::os::cgroup::Group;
 use crate::os::clock;
 use crate::os::dumpable::Change;
 use crate::os::pidfd::PidFd;
+use crate::os::signals;
 use crate::time::Span;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -289,6 +290,7 @@ fn attempt(plan: &Rc<PlanData>, parent: libc::pid_t, into: Option<&Group>) -> Re
             slots: slots.numbers[..plan.streams.len()].to_vec(),
             above_slots: slots.above,
             enters: into.is_none(),
+            changed_signals: signals::changed(),
             report: room.report.as_ptr(),
             #[cfg(test)]
             stops: STOPS.get(),

@@ -4,6 +4,7 @@ use super::super::testing::{
 };
 use super::*;
 use crate::os::pidfd::PidFd;
+use crate::os::signals;
 use crate::os::{descendants, dumpable, fd, users};
 use crate::time::Span;
 use std::cell::Cell;
@@ -260,6 +261,47 @@ alone! {
             assert_eq!(line.split_ascii_whitespace().nth(1), Some("0000000000000000"), "{line}");
         }
         assert_eq!(SigSet::thread_get_mask().unwrap(), before);
+    }
+
+    /// Only the signals that the program has changed itself are reset in the child: none may be forgotten, whatever
+    /// the program has inherited.
+    fn all_dispositions_of_a_supervisors_child_are_the_default() {
+        for signal in 1..=64 {
+            // SAFETY: to ignore a signal runs no handler. Some cannot be ignored; those of the C library only like
+            // this.
+            unsafe {
+                let ignored = [libc::SIG_IGN as u64, 0, 0, 0];
+                libc::syscall(libc::SYS_rt_sigaction, signal, ignored.as_ptr(), 0usize, 8usize);
+            }
+        }
+        signals::begin();
+        let few = signals::changed();
+        assert!(few.count_ones() < 10, "{few:x}");
+        std::thread::spawn(|| ()).join().unwrap();
+        for step in 0..4 {
+            let handlers = match step {
+                1 => {
+                    signals::go_on_in_background();
+                    None
+                }
+                2 => Some(signals::Signals::install().unwrap()),
+                3 => {
+                    // As after a hot upgrade.
+                    signals::begin_in_place();
+                    None
+                }
+                _ => None,
+            };
+            let status = output_of(program(&["/bin/cat", "/proc/self/status"]));
+            for set in ["SigPnd", "SigBlk", "SigIgn", "SigCgt"] {
+                let line = status.lines().find(|line| line.starts_with(set)).unwrap();
+                assert_eq!(line.split_ascii_whitespace().nth(1), Some("0000000000000000"), "{step} {line}");
+            }
+            drop(handlers);
+        }
+        signals::ignore_all_stopping();
+        let status = output_of(program(&["/bin/cat", "/proc/self/status"]));
+        assert!(status.contains("SigIgn:\t0000000000000000\n"), "{status}");
     }
 
     fn nothing_but_its_own_descriptors_comes_into_a_child() {
