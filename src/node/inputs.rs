@@ -273,7 +273,7 @@ impl Node {
 
     pub(super) fn exit_is_over(&mut self, run: Run) {
         self.children.drain_output(run, &self.context, &mut self.reactor, &mut self.streams);
-        let Some(events) = self.children.cleared(run, &self.context) else { return };
+        let Some(events) = self.children.cleared(run, &self.core, &self.context) else { return };
         self.endpoint.ended(run);
         self.requests_lost_node(run);
         self.inbox.extend(events);

@@ -211,7 +211,7 @@ impl Group {
     /// # Errors
     /// The system's, such as a lack of descriptors. An error does not mean that the processes are running.
     pub fn frozen(&self) -> io::Result<bool> {
-        match fs::read_to_string(self.path.join("cgroup.events")) {
+        match control::read(&self.path.join("cgroup.events")) {
             Ok(text) => Ok(text.contains("frozen 1")),
             Err(error) if is_gone(&error) => Ok(false),
             Err(error) => Err(error),
@@ -229,13 +229,13 @@ impl Group {
     /// Whether it has as many processes as its own limit allows. False without a limit, and without the pids
     /// controller.
     pub fn is_full(&self) -> bool {
-        let number = |file| fs::read_to_string(self.path.join(file)).ok()?.trim().parse::<u64>().ok();
+        let number = |file| control::read(&self.path.join(file)).ok()?.trim().parse::<u64>().ok();
         number("pids.max").is_some_and(|max| number("pids.current").is_some_and(|current| current >= max))
     }
 
     /// The highest memory usage since it was created, in bytes; `None` without the memory controller.
     pub fn memory_peak(&self) -> Option<u64> {
-        fs::read_to_string(self.path.join("memory.peak")).ok()?.trim().parse().ok()
+        control::read(&self.path.join("memory.peak")).ok()?.trim().parse().ok()
     }
 
     /// How many processes in it and below it were ended by the OOM killer; `None` without the memory controller.
@@ -335,7 +335,7 @@ fn members_below(path: &Path, found: &mut Vec<u32>) -> io::Result<()> {
 }
 
 fn has_members(path: &Path) -> bool {
-    match fs::read_to_string(path.join("cgroup.events")) {
+    match control::read(&path.join("cgroup.events")) {
         Ok(text) => text.contains("populated 1"),
         Err(error) => !is_gone(&error),
     }

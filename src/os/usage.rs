@@ -3,7 +3,7 @@
 //! With a cgroup, the kernel has counted, including processes that have ended or left their parents. Without one, the
 //! child's process and its descendants are counted, so a daemon that its node has adopted is missing. All of this is
 //! read only for a `status`.
-use super::cgroup::Group;
+use super::cgroup::{Group, control};
 use super::process;
 use crate::time::Span;
 use std::fs;
@@ -89,7 +89,7 @@ pub fn of_group(group: &Group) -> Option<InUse> {
 
 /// CPU time that a cgroup has used since its creation, including earlier incarnations of the child.
 pub fn cpu_of_group(group: &Group) -> Option<Span> {
-    let text = fs::read_to_string(group.path().join("cpu.stat")).ok()?;
+    let text = control::read(&group.path().join("cpu.stat")).ok()?;
     let micros = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
     Some(Span::from_micros(micros.trim().parse().ok()?))
 }

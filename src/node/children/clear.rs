@@ -25,7 +25,7 @@ use crate::os::descendants::{
 use crate::os::pidfd::ExitStatus;
 use crate::os::{process, stuck};
 use crate::spec::tree::ChildKind;
-use crate::supervision::{End, Event, Exit, Run, Stuck, Supervisor};
+use crate::supervision::{End, Event, Exit, Run, State, Stuck, Supervisor};
 use crate::time::{Span, Time};
 use crate::wire::view::event::Exited;
 use slog::{error, info, warn};
@@ -328,7 +328,7 @@ impl Children {
 
     /// Nothing is left of a child whose process has ended: removes the process, and returns the events for the core, in
     /// order. The output was read to its end before.
-    pub(crate) fn cleared(&mut self, run: Run, context: &Context) -> Option<Vec<Event>> {
+    pub(crate) fn cleared(&mut self, run: Run, core: &Supervisor, context: &Context) -> Option<Vec<Event>> {
         let mut events = Vec::new();
         let failed_late = self.end_of_late_start(run, context, &mut events);
         let machine = &mut self.machine;
@@ -343,7 +343,10 @@ impl Children {
         let post = Postmortem::of(&process, status, group, &mut marks, machine, &child.ring, left_behind);
         child.out_of_memory = post.is_out_of_memory();
         (child.memory_marks, child.postmortem) = (marks, Some(Box::new(post)));
-        if let Some(removed) = child.reset_groups(&status) {
+        // At the end of the node, which starts no child any more, the groups of all children are removed together.
+        if core.state() != State::Stopping
+            && let Some(removed) = child.reset_groups(&status)
+        {
             machine.limits.forget(&removed);
         }
         let actual = child.forget_actual();

@@ -10,7 +10,7 @@ use super::names::{BELOW, PREFIX};
 use crate::spec::resources::{Amount, Cap, Controller, LimitKey, Resources};
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -21,6 +21,9 @@ mod tests;
 /// The cgroup for root and keeper, below the one in which the tree was started, once that passes on controllers. It is
 /// left behind, empty, for the next tree.
 const LEAF: &str = "treevisor";
+
+/// The most bytes of a short file. The longest, `cpu.stat`, has a tenth of it.
+const SHORT: usize = 4096;
 
 /// How many of the other processes an error names.
 const NAMED: usize = 3;
@@ -190,6 +193,14 @@ fn move_aside(directory: &Path) -> io::Result<()> {
 /// Writes to an existing file: none can be created in a cgroup, and in another directory none may be.
 pub(super) fn write(file: &Path, text: &str) -> io::Result<()> {
     File::options().write(true).open(file)?.write_all(text.as_bytes())
+}
+
+/// Reads a short file of a cgroup: by one read, since the kernel returns all of it at once. `fs::read_to_string` asks
+/// for the size first, which is always 0, and then reads until there is no more.
+pub(in crate::os) fn read(file: &Path) -> io::Result<String> {
+    let mut bytes = [0; SHORT];
+    let count = File::open(file)?.read(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes[..count]).into_owned())
 }
 
 /// What percentages in a limit refer to.
@@ -398,6 +409,6 @@ impl OutOfMemory {
 
 /// The count in the line `NAME COUNT` of a file.
 pub(super) fn events(directory: &Path, file: &str, name: &str) -> Option<u64> {
-    let text = fs::read_to_string(directory.join(file)).ok()?;
+    let text = read(&directory.join(file)).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.trim().parse().ok()
 }
