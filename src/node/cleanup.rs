@@ -11,6 +11,7 @@
 use crate::supervision::{Run, Supervisor};
 use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a process may outlive SIGKILL. After that the cleanup gives up: it is reported, and nothing waits for it
 /// any more.
@@ -177,31 +178,53 @@ impl Cleanup {
 
 /// All children that are being killed or cleared.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Carried", into = "Carried")]
 pub struct Cleanups {
-    list: Vec<Cleanup>,
+    by_run: BTreeMap<Run, Cleanup>,
+    /// When each of them is due: what a turn does must not grow with those that are not.
+    deadlines: BTreeSet<(Time, Run)>,
     /// Everything is to end at once, so new cleanups get the short time limit too.
     hurried: bool,
+}
+
+/// The cleanups in the snapshot of an upgrade.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Carried {
+    list: Vec<Cleanup>,
+    hurried: bool,
+}
+
+impl From<Carried> for Cleanups {
+    fn from(Carried { list, hurried }: Carried) -> Cleanups {
+        let mut cleanups = Cleanups { hurried, ..Cleanups::default() };
+        list.into_iter().for_each(|cleanup| cleanups.put_back(cleanup));
+        cleanups
+    }
+}
+
+impl From<Cleanups> for Carried {
+    fn from(cleanups: Cleanups) -> Carried {
+        Carried { list: cleanups.by_run.into_values().collect(), hurried: cleanups.hurried }
+    }
 }
 
 impl Cleanups {
     /// The process of this run was killed. If it was killed before, its time limit becomes the short one.
     pub fn killed(&mut self, run: Run, now: Time) {
-        match self.list.iter_mut().find(|cleanup| cleanup.run == run) {
-            Some(cleanup) => cleanup.hurry(now),
-            None => self.add(Cleanup::killed(run, now), now),
+        if !self.edit(run, |cleanup| cleanup.hurry(now)) {
+            self.add(Cleanup::killed(run, now), now);
         }
     }
 
     /// The process of this run has ended. `patient_before`: its leftover processes have had their time already, so the
     /// time limit is the short one.
     pub fn ended(&mut self, run: Run, now: Time, patient_before: bool) {
-        match self.list.iter_mut().find(|cleanup| cleanup.run == run) {
-            Some(cleanup) => cleanup.goes_on_to_clear(now),
-            None => self.add(Cleanup::ended(run, now), now),
+        if !self.edit(run, |cleanup| cleanup.goes_on_to_clear(now)) {
+            self.add(Cleanup::ended(run, now), now);
         }
-        if patient_before && let Some(cleanup) = self.list.iter_mut().find(|cleanup| cleanup.run == run) {
-            cleanup.hurry(now);
+        if patient_before {
+            self.edit(run, |cleanup| cleanup.hurry(now));
         }
     }
 
@@ -211,41 +234,66 @@ impl Cleanups {
             cleanup.hurry(now);
             cleanup.due = due;
         }
-        self.list.push(cleanup);
+        self.put_back(cleanup);
+    }
+
+    /// Changes the cleanup of this run. Returns whether there is one.
+    fn edit(&mut self, run: Run, change: impl FnOnce(&mut Cleanup)) -> bool {
+        let Some(cleanup) = self.by_run.get_mut(&run) else { return false };
+        let before = cleanup.due;
+        change(cleanup);
+        if cleanup.due != before {
+            self.deadlines.remove(&(before, run));
+            self.deadlines.insert((cleanup.due, run));
+        }
+        true
     }
 
     /// Everything is to end at once: all time limits become the short one, also of cleanups that begin later.
     pub fn hurry(&mut self, now: Time) {
         self.hurried = true;
-        self.list.iter_mut().filter(|cleanup| !cleanup.given_up).for_each(|cleanup| cleanup.hurry(now));
+        let runs: Vec<Run> = self.by_run.values().filter(|cleanup| !cleanup.given_up).map(|one| one.run).collect();
+        for run in runs {
+            self.edit(run, |cleanup| cleanup.hurry(now));
+        }
     }
 
     /// Something about this run has changed: makes a look at it due now.
     pub fn look_now(&mut self, run: Run, now: Time) {
-        self.list.iter_mut().filter(|cleanup| cleanup.run == run).for_each(|cleanup| cleanup.due = now);
+        self.edit(run, |cleanup| cleanup.due = now);
     }
 
     /// Whether this run was reported as one that cannot be killed, and is still there.
     pub fn has_given_up_on(&self, run: Run) -> bool {
-        self.list.iter().any(|cleanup| cleanup.run == run && cleanup.given_up)
+        self.by_run.get(&run).is_some_and(|cleanup| cleanup.given_up)
     }
 
     /// When the next look is due.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.list.iter().map(|cleanup| cleanup.due).min()
+        self.deadlines.first().map(|&(due, _)| due)
     }
 
     /// Takes out the cleanups that are due, in the start order of `core`, since exits of one turn are handed in in that
     /// order (D17).
     pub fn take_due(&mut self, now: Time, core: &Supervisor) -> Vec<Cleanup> {
-        let mut due: Vec<Cleanup> = self.list.extract_if(.., |cleanup| cleanup.due <= now).collect();
+        let mut due = Vec::new();
+        while let Some(&(at, run)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            due.extend(self.by_run.remove(&run));
+        }
         core.put_in_start_order(&mut due, |cleanup| cleanup.run.child);
         due
     }
 
     /// Puts a cleanup back that is to be looked at again later.
     pub fn put_back(&mut self, cleanup: Cleanup) {
-        self.list.push(cleanup);
+        let (due, run) = (cleanup.due, cleanup.run);
+        if let Some(before) = self.by_run.insert(run, cleanup) {
+            self.deadlines.remove(&(before.due, run));
+        }
+        self.deadlines.insert((due, run));
     }
 }
 
@@ -334,7 +382,7 @@ mod tests {
         assert_eq!(until_given_up(&mut again, LEFT).0, Span::from_secs(3));
         cleanups.put_back(again);
         assert!(cleanups.has_given_up_on(run()));
-        cleanups.list.clear();
+        cleanups = Cleanups::default();
         // The limit for the processes that it has left is not longer either.
         cleanups.hurry(second);
         cleanups.ended(run(), Time::ZERO, false);
@@ -388,5 +436,24 @@ mod tests {
         cleanups.ended(of(0), Time::ZERO, false);
         assert_eq!(numbers(cleanups.take_due(Time::ZERO, &core)), [3, 0, new, 1, 2, 9]);
         assert_eq!(cleanups.next_deadline(), None);
+    }
+    #[test]
+    fn what_a_turn_does_does_not_grow_with_what_is_not_due() {
+        let of = |number| Run { child: ChildId(number), ..run() };
+        let mut cleanups = Cleanups::default();
+        for number in 0..100 {
+            cleanups.killed(of(number), Time::ZERO);
+        }
+        cleanups.look_now(of(7), Time::ZERO);
+        assert_eq!((cleanups.by_run.len(), cleanups.deadlines.len()), (100, 100));
+        assert_eq!(cleanups.next_deadline(), Some(Time::ZERO));
+        let due = cleanups.take_due(Time::ZERO, &core(Vec::new()));
+        assert_eq!(due.iter().map(|cleanup| cleanup.run.child.0).collect::<Vec<_>>(), [7]);
+        assert_eq!((cleanups.by_run.len(), cleanups.deadlines.len()), (99, 99));
+        // The snapshot of an upgrade has a list.
+        let value = serde_json::to_value(&cleanups).unwrap();
+        assert!(value["list"].as_array().is_some_and(|list| list.len() == 99) && value["hurried"] == false);
+        let again: Cleanups = serde_json::from_value(value).unwrap();
+        assert_eq!((again.by_run.len(), &again.deadlines), (99, &cleanups.deadlines));
     }
 }

@@ -14,6 +14,7 @@ use super::probes::Probes;
 use super::root::Root;
 use super::translate;
 use super::turn::Node;
+use crate::ids::Path;
 use crate::os::fd;
 use crate::supervision::{Action, ChildId, End, Event, Fact, Inspected, Killed, Report, Run, ToParent};
 use crate::time::{Span, Time};
@@ -234,7 +235,6 @@ impl Node {
         self.endpoint.forget(id, &mut self.reactor);
         self.hooks.forget(id);
         child.remove_group();
-        self.make_room_for_children();
         self.children.mark_changed();
     }
 
@@ -371,8 +371,11 @@ impl Node {
         if out.is_empty() {
             return;
         }
+        // By the core's list of names: this must not look at all children for each event.
+        let child = |path: &Path| self.children.get(self.core.find(path.name()?)?).filter(|child| child.path == *path);
+        let is_node = |path: &Path| child(path).is_some_and(Child::is_node);
         let own = out.iter().filter(|in_flight| in_flight.own);
-        own.for_each(|in_flight| event_log::log(&in_flight.event, &self.context, &self.children));
+        own.for_each(|in_flight| event_log::log(&in_flight.event, &self.context, &is_node));
         self.above.events(EventBatch { events: out.into_iter().map(|in_flight| in_flight.event).collect() });
     }
 }

@@ -1,19 +1,20 @@
 //! The log of a node's own events: their levels, and their texts.
 
-use super::children::Children;
 use super::context::Context;
 use super::journald;
 use crate::explain::{self, sentence};
+use crate::ids::Path;
 use crate::logs::Format;
 use crate::wire::view::event::RolloutStage;
 use crate::wire::view::{EventBody, EventView};
 use slog::{Drain, Level, error, info, o, warn};
 
-pub(super) fn log(view: &EventView, context: &Context, children: &Children) {
+/// `is_node`: whether a path is that of a child node.
+pub(super) fn log(view: &EventView, context: &Context, is_node: &dyn Fn(&Path) -> bool) {
     // The root logs its own start and end in lines of its own, so these events have a lower level.
     let level = level_of(view, view.path == context.place.path);
     if context.log_handle.is_live() {
-        return show(view, level, context, children);
+        return show(view, level, context, is_node);
     }
     if !context.event_logger.is_enabled(level) {
         return;
@@ -36,10 +37,9 @@ pub(super) fn log(view: &EventView, context: &Context, children: &Children) {
 
 /// Shows an event on a terminal: starts, readiness, failures, restarts and their causes. The start of a
 /// supervisor's process is left out; it is shown once all below it is up.
-fn show(view: &EventView, level: Level, context: &Context, children: &Children) {
-    let is_node = || children.iter().any(|child| child.path == view.path && child.is_node());
+fn show(view: &EventView, level: Level, context: &Context, is_node: &dyn Fn(&Path) -> bool) {
     let level = match view.body {
-        EventBody::Started(_) if is_node() => return,
+        EventBody::Started(_) if is_node(&view.path) => return,
         // The exit has been shown: this adds nothing.
         EventBody::Stopped => return,
         EventBody::Ready if view.path != context.place.path => Level::Info,

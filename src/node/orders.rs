@@ -368,6 +368,10 @@ impl Node {
         if !self.children.take_changed() {
             return;
         }
+        // Once for all that were removed in a turn.
+        if self.children.take_removed() {
+            self.make_room_for_children();
+        }
         let view = view!(self);
         let (spec, holds) = (view.spec(), view.holds());
         match &mut self.above {

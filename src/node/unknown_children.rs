@@ -30,7 +30,7 @@ const REST: Span = Span::from_millis(50);
 const PATIENCE: Span = Span::from_secs(10);
 
 /// What identifies the processes of one child, probe or hook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProcessFamily {
     /// Its first process, which leads a session of its own.

@@ -21,6 +21,8 @@ pub(super) struct Table {
     given: u32,
     /// The start order (R1).
     order: Vec<ChildId>,
+    /// The start order is not that of ids, as it is until a reload changes it.
+    reordered: bool,
     names: HashMap<Box<str>, ChildId>,
     /// Processes beside a child, as successor or predecessor: they are neither in `order` nor in `names`.
     beside: Vec<ChildId>,
@@ -39,7 +41,7 @@ impl Table {
     /// All children in start order, then those beside a child, and how many ids have been given out. A snapshot needs
     /// only these: names and alarms are derived.
     pub(super) fn into_children(self) -> (Vec<Child>, u32) {
-        let Table { slots, given, order, beside, names: _, alarms: _ } = self;
+        let Table { slots, given, order, reordered: _, beside, names: _, alarms: _ } = self;
         let mut slots: HashMap<ChildId, Box<Child>> = slots.into_iter().collect();
         (order.into_iter().chain(beside).filter_map(|id| slots.remove(&id)).map(|child| *child).collect(), given)
     }
@@ -49,12 +51,12 @@ impl Table {
     pub(super) fn of(children: Vec<Child>, given: u32) -> Table {
         let own = |child: &&Child| child.beside.is_none();
         let names = children.iter().filter(own).map(|child| (child.member.name.as_str().into(), child.id)).collect();
-        let order = children.iter().filter(own).map(|child| child.id).collect();
+        let order: Vec<ChildId> = children.iter().filter(own).map(|child| child.id).collect();
         let beside = children.iter().filter(|child| child.beside.is_some()).map(|child| child.id).collect();
         let alarms = children.iter().filter_map(|child| Some((child.deadline()?, child.id))).collect();
         let mut slots: Vec<_> = children.into_iter().map(|child| (child.id, Box::new(child))).collect();
         slots.sort_unstable_by_key(|(id, _)| *id);
-        Table { slots, given, order, names, beside, alarms }
+        Table { slots, given, reordered: !order.is_sorted(), order, names, beside, alarms }
     }
 
     /// Appends a child to the start order. The caller makes sure that its name is new.
@@ -97,6 +99,7 @@ impl Table {
                 *id = successor;
             }
         }
+        self.reordered = !self.order.is_sorted();
         for id in self.beside.iter_mut().filter(|id| **id == successor) {
             *id = child;
         }
@@ -159,6 +162,7 @@ impl Table {
     /// Sets a new start order, which must have each child once.
     pub(super) fn set_order(&mut self, order: Vec<ChildId>) {
         debug_assert_eq!(order.len() + self.beside.len(), self.slots.len(), "every child has a place in the order");
+        self.reordered = !order.is_sorted();
         self.order = order;
     }
 
@@ -188,6 +192,15 @@ impl Table {
     /// order of ids. Items of forgotten children come last.
     pub(super) fn put_in_start_order<T>(&self, items: &mut [T], child: impl Fn(&T) -> ChildId) {
         if items.len() < 2 {
+            return;
+        }
+        if !self.reordered {
+            // The exits of a turn must not cost a look at all children.
+            let is_in_order = |id| self.at(id).is_some() && !self.beside.contains(&id);
+            items.sort_by_cached_key(|item| {
+                let id = child(item);
+                (!is_in_order(id), id)
+            });
             return;
         }
         let mut places = vec![usize::MAX; self.slots.len()];
@@ -298,5 +311,31 @@ mod tests {
             assert_eq!(ids, [d, c, b, a]);
             assert_eq!(table.add(member("e")), ChildId(104));
         }
+    }
+    #[test]
+    fn the_start_order_is_the_same_whether_or_not_it_is_that_of_ids() {
+        let mut table = Table::default();
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| table.add(member(name)));
+        table.remove(b);
+        let beside = table.add_beside(member("c"));
+        let e = table.add(member("e"));
+        let sorted = |table: &Table| {
+            let mut ids = [ChildId(77), e, b, c, beside, a, d];
+            table.put_in_start_order(&mut ids, |id| *id);
+            ids
+        };
+        assert!(!table.reordered);
+        let expected = [a, c, d, e, b, beside, ChildId(77)];
+        assert_eq!(sorted(&table), expected);
+        table.reordered = true;
+        assert_eq!(sorted(&table), expected, "by the places in the order");
+        table.swap(c, beside);
+        assert!(table.reordered);
+        assert_eq!(sorted(&table), [a, beside, d, e, b, c, ChildId(77)]);
+        table.set_order(vec![a, d, beside, e]);
+        assert!(!table.reordered);
+        assert_eq!(sorted(&table), [a, d, beside, e, b, c, ChildId(77)]);
+        let (children, given) = table.into_children();
+        assert!(!Table::of(children, given).reordered);
     }
 }

@@ -143,14 +143,25 @@ impl<T: Clone + PartialEq> Shared<T> {
 impl Children {
     /// The snapshot of the children. Changes nothing here: if the upgrade fails, this program goes on with them.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedChildren {
-        let Children { slots, beating: _, naps, changed, cleanups, late_starts: _, output: _, sockets, machine } = self;
+        let Children {
+            slots,
+            beating: _,
+            naps,
+            changed,
+            cleanups,
+            late_starts: _,
+            output: _,
+            sockets,
+            machine: MachineMarks { oom_kills, limits },
+            seconds: _,
+            removed: _,
+        } = self;
         let mut policies = Shared { all: Vec::new(), last: None };
         let mut execs = Shared { all: Vec::new(), last: None };
         let slots = slots
             .iter()
             .map(|slot| slot.as_ref().map(|child| child.pack(&mut policies, &mut execs, packing)))
             .collect();
-        let MachineMarks { oom_kills, limits } = machine;
         let limit = |(directory, count): (&Path, u64)| CarriedLimit { directory: directory.to_path_buf(), count };
         CarriedChildren {
             policies: policies.all,
@@ -193,9 +204,7 @@ impl Children {
         let mut children = Children::new(Vec::new(), output);
         children.slots = slots
             .into_iter()
-            .map(|slot| {
-                slot.map(|child| Box::new(Child::unpack(child, (&policies, &execs), place, unpacking, reactor)))
-            })
+            .map(|slot| Some(Box::new(Child::unpack(slot?, (&policies, &execs), place, unpacking, reactor))))
             .collect();
         children.share_logs();
         children.go_on_within_lines();

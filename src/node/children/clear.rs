@@ -29,26 +29,27 @@ use crate::supervision::{End, Event, Exit, Run, State, Stuck, Supervisor};
 use crate::time::{Span, Time};
 use crate::wire::view::event::Exited;
 use slog::{error, info, warn};
+use std::collections::HashMap;
 
 /// The time limit of one pass, so that the loop is not held up.
 const PASS: Span = Span::from_millis(10);
 
 /// The result of a pass over the processes that this node has adopted.
 struct CleanupPass {
-    /// What was found of each child that has ended.
-    found: Vec<(ProcessFamily, descendants::Left)>,
+    /// What was found of the children that have ended, if anything.
+    found: HashMap<ProcessFamily, descendants::Left>,
     /// The pass has seen all processes: there are no others left.
     complete: bool,
 }
 
 impl CleanupPass {
     fn nothing() -> CleanupPass {
-        CleanupPass { found: Vec::new(), complete: true }
+        CleanupPass { found: HashMap::new(), complete: true }
     }
 
     /// What was found of the child that is recognized by `kin`.
     fn of(&self, kin: &ProcessFamily) -> descendants::Left {
-        self.found.iter().find(|(other, _)| other == kin).map(|(_, left)| left.clone()).unwrap_or_default()
+        self.found.get(kin).cloned().unwrap_or_default()
     }
 }
 
@@ -267,11 +268,8 @@ impl Children {
             }
         });
         processes.reap_orphans();
-        let left = |index: usize| cleared.left.get(&index).cloned().unwrap_or_default();
-        CleanupPass {
-            found: ended.iter().enumerate().map(|(index, ended)| (ended.kin, left(index))).collect(),
-            complete: cleared.complete && budget > 0,
-        }
+        let left = cleared.left.into_iter().filter_map(|(index, left)| Some((ended.get(index)?.kin, left)));
+        CleanupPass { found: left.collect(), complete: cleared.complete && budget > 0 }
     }
 
     /// Sends SIGKILL again to a child whose process has not ended. `thorough`: to all of its descendants, too.

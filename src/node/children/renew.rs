@@ -30,10 +30,11 @@ impl Children {
         news: Option<News>,
     ) -> Vec<(Run, Verb)> {
         let mut told = Vec::new();
+        let mut new = Vec::new();
         for spec in specs {
             let Some(id) = core.find(spec.name.as_str()) else { continue };
             match self.get_mut(id) {
-                None => self.insert(id, Child::new(spec, &context.place, None)),
+                None => new.push((id, Child::new(spec, &context.place, None))),
                 Some(_) => {
                     let run = self.running_as(id);
                     let Some(child) = self.get_mut(id) else { continue };
@@ -51,6 +52,7 @@ impl Children {
                 }
             }
         }
+        self.insert_all(new);
         self.changed = true;
         told
     }

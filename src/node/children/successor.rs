@@ -26,6 +26,7 @@ impl Children {
 
     /// After an upgrade, two children with the same path were restored independently: they share their log file again.
     pub(super) fn share_logs(&mut self) {
+        self.seconds = self.iter().filter(|child| child.second).count();
         for at in 0..self.slots.len() {
             let Some(mut second) = self.slots[at].take_if(|child| child.second) else { continue };
             if let Some(first) = self.iter().find(|other| other.path == second.path) {
@@ -37,6 +38,9 @@ impl Children {
 
     /// A copy that stood beside another one is removed: the other keeps its lines of output.
     pub(crate) fn keep_lines(&mut self, gone: &Child) {
+        if self.seconds == 0 && !gone.second {
+            return;
+        }
         if let Some(child) = self.slots.iter_mut().flatten().find(|child| child.path == gone.path) {
             child.ring.merge(&gone.ring);
         }

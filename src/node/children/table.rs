@@ -16,6 +16,7 @@ use crate::spec::listen::Listen;
 use crate::supervision::{ChildId, Run};
 use crate::time::{Span, Time};
 use slog::{Logger, warn};
+use std::collections::HashSet;
 
 /// The children of a node, and what is kept about all of them together.
 pub(in crate::node) struct Children {
@@ -33,6 +34,10 @@ pub(in crate::node) struct Children {
     pub(super) sockets: Sockets,
     /// Counters of memory that ran out outside of the children.
     pub(super) machine: MachineMarks,
+    /// How many children stand beside another one with the same path ([`Child::second`]).
+    pub(super) seconds: usize,
+    /// Children were removed, and the node has not been adapted to that.
+    pub(super) removed: bool,
 }
 
 impl Children {
@@ -52,6 +57,8 @@ impl Children {
             output,
             sockets: Sockets::default(),
             machine: MachineMarks { oom_kills: process::machine_oom_kills().unwrap_or(0), ..MachineMarks::default() },
+            seconds: 0,
+            removed: false,
         }
     }
 
@@ -110,17 +117,44 @@ impl Children {
     /// Inserts a child, in place of any that had its id.
     pub(crate) fn insert(&mut self, id: ChildId, mut child: Child) {
         child.second = self.iter().any(|other| other.path == child.path && !other.second);
+        self.place(id, child);
+    }
+
+    /// Inserts many children, in place of any that had their ids.
+    pub(super) fn insert_all(&mut self, children: Vec<(ChildId, Child)>) {
+        if children.is_empty() {
+            return;
+        }
+        let firsts = self.iter().filter(|child| !child.second).map(|child| child.path.clone());
+        let mut firsts: HashSet<Path> = firsts.collect();
+        for (id, mut child) in children {
+            child.second = !firsts.insert(child.path.clone());
+            self.place(id, child);
+        }
+    }
+
+    fn place(&mut self, id: ChildId, child: Child) {
         let at = id.0 as usize;
         if self.slots.len() <= at {
             self.slots.resize_with(at + 1, || None);
         }
-        self.slots[at] = Some(Box::new(child));
+        self.seconds += usize::from(child.second);
+        let before = self.slots[at].replace(Box::new(child));
+        self.seconds -= usize::from(before.is_some_and(|before| before.second));
     }
 
     /// Removes a child that has no process, and returns it.
     pub(crate) fn remove(&mut self, child: ChildId) -> Option<Child> {
         let slot = self.slots.get_mut(child.0 as usize)?;
-        slot.take_if(|child| child.is_down()).map(|child| *child)
+        let child = *slot.take_if(|child| child.is_down())?;
+        self.seconds -= usize::from(child.second);
+        self.removed = true;
+        Some(child)
+    }
+
+    /// Whether children were removed since the last call.
+    pub(crate) fn take_removed(&mut self) -> bool {
+        std::mem::take(&mut self.removed)
     }
 
     /// Removes the cgroups of all children, at the end of the node.
