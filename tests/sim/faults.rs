@@ -91,14 +91,8 @@ impl World {
     }
 
     fn some_process(&mut self, role: Role) -> Option<Pid> {
-        let alive: Vec<Pid> = self
-            .kernel
-            .living()
-            .iter()
-            .copied()
-            .filter(|&pid| self.kernel.get(pid).role == role && self.kernel.get(pid).life == Life::Alive)
-            .collect();
-        (!alive.is_empty()).then(|| *self.faults.pick(&alive))
+        let fits = |_, process: &Process| process.role == role && process.life == Life::Alive;
+        self.kernel.draw(&mut self.faults, fits)
     }
 
     fn kill_one(&mut self, role: Role) {
@@ -194,15 +188,9 @@ impl World {
             return;
         }
         self.rename_some_time();
-        let named = |pid: &&Pid| {
-            let process = self.kernel.get(**pid);
-            process.role == Role::Worker && process.life == Life::Alive && process.run.is_some()
-        };
-        let all: Vec<Pid> = self.kernel.living().iter().filter(named).copied().collect();
-        if all.is_empty() {
-            return;
-        }
-        let pid = *self.main_rng.pick(&all);
+        let named =
+            |_, process: &Process| process.role == Role::Worker && process.life == Life::Alive && process.run.is_some();
+        let Some(pid) = self.kernel.draw(&mut self.main_rng, named) else { return };
         let (Some(parent), Some(run)) = (self.kernel.get(pid).parent, self.kernel.get(pid).run) else { return };
         // No process of the fake kernel has such a number.
         let main = u32::try_from(1_000_000 + pid * 8 + self.main_rng.below(3) as usize).expect("few processes");
@@ -231,20 +219,11 @@ impl World {
             return;
         }
         let role = *self.stuck_rng.pick(&[Role::Worker, Role::Worker, Role::Worker, Role::Daemon, Role::Node]);
-        let fits = |process: &Process| {
-            process.role == role && process.life == Life::Alive && process.spell.is_none() && process.freezes == 0
+        let fits = |pid, process: &Process| {
+            let is_free = process.life == Life::Alive && process.spell.is_none() && process.freezes == 0;
+            process.role == role && is_free && pid != self.root
         };
-        let all: Vec<Pid> = self
-            .kernel
-            .living()
-            .iter()
-            .copied()
-            .filter(|&pid| fits(self.kernel.get(pid)) && pid != self.root)
-            .collect();
-        if all.is_empty() {
-            return;
-        }
-        let pid = *self.stuck_rng.pick(&all);
+        let Some(pid) = self.kernel.draw(&mut self.stuck_rng, fits) else { return };
         // An order to stop cannot be given to it either.
         let foreign = role != Role::Node && self.stuck_rng.chance(400);
         let spell = if foreign { Spell::Foreign } else { Spell::Asleep };

@@ -3,13 +3,18 @@
 //! It holds the truth that the checkers compare the tree with. Which process does what next stands in the world's
 //! queue; here is only what is.
 
+use crate::rng::Rng;
 use crate::scenarios::{SpecId, Tree};
+use std::collections::BTreeSet;
 use treevisor::supervision::{Exit, Run};
 use treevisor::time::Time;
 
 /// Processes are numbered from 0 and no number is used twice; a program that relies on that would be wrong, and none of
 /// treevisor's keys is a pid.
 pub(crate) type Pid = usize;
+
+/// More processes than any seed's tree has.
+const CROWD: usize = 10_000;
 
 /// What a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +122,7 @@ impl Process {
 pub(crate) struct Kernel {
     pub(crate) processes: Vec<Process>,
     /// Those that are not dead, in order of their birth.
-    living: Vec<Pid>,
+    living: BTreeSet<Pid>,
     /// How many live at or below each place of the tree, daemons included.
     below: Vec<u32>,
 }
@@ -135,8 +140,22 @@ impl Kernel {
         &mut self.processes[pid]
     }
 
-    pub(crate) fn living(&self) -> &[Pid] {
+    pub(crate) fn living(&self) -> &BTreeSet<Pid> {
         &self.living
+    }
+
+    /// One of those that live and fit, each as likely as the others. In a crowd a number is drawn until it fits: to
+    /// gather a million for each draw would cost more than what is drawn for.
+    pub(crate) fn draw(&self, rng: &mut Rng, fits: impl Fn(Pid, &Process) -> bool) -> Option<Pid> {
+        if self.living.len() > CROWD {
+            let any = |_| rng.below(self.processes.len() as u64) as Pid;
+            let fitting = |&pid: &Pid| self.processes[pid].life != Life::Dead && fits(pid, &self.processes[pid]);
+            if let Some(drawn) = (0..CROWD).map(any).find(fitting) {
+                return Some(drawn);
+            }
+        }
+        let all: Vec<Pid> = self.living.iter().copied().filter(|&pid| fits(pid, self.get(pid))).collect();
+        (!all.is_empty()).then(|| *rng.pick(&all))
     }
 
     /// How many processes live at or below this place.
@@ -178,7 +197,7 @@ impl Kernel {
         if let Some(parent) = parent {
             self.processes[parent].children.push(pid);
         }
-        self.living.push(pid);
+        self.living.insert(pid);
         self.count(tree, spec, 1);
         pid
     }
@@ -189,9 +208,7 @@ impl Kernel {
         process.life = Life::Dead;
         process.deferred.clear();
         let spec = process.spec;
-        if let Ok(at) = self.living.binary_search(&pid) {
-            self.living.remove(at);
-        }
+        self.living.remove(&pid);
         self.count(tree, spec, -1);
         let orphans = &self.processes[pid].children;
         orphans
@@ -236,4 +253,21 @@ impl Kernel {
             at = tree.specs[place.0].parent;
         }
     }
+}
+
+/// However rare it is, it is found, and what is gone is not.
+#[test]
+fn in_a_crowd_what_fits_is_drawn() {
+    let tree = crate::scenarios::Scenario::new(0).tree;
+    let mut kernel = Kernel::new(&tree);
+    for _ in 0..CROWD {
+        kernel.fork(&tree, SpecId::ROOT, Role::Worker, None, None);
+    }
+    let node = kernel.fork(&tree, SpecId::ROOT, Role::Node, None, None);
+    let is_node = |_, process: &Process| process.role == Role::Node;
+    assert_eq!((0..5).map(|seed| kernel.draw(&mut Rng::new(seed, 1), is_node)).collect::<Vec<_>>(), [Some(node); 5]);
+    kernel.bury(&tree, node);
+    assert_eq!(kernel.draw(&mut Rng::new(1, 1), is_node), None);
+    let any = kernel.draw(&mut Rng::new(1, 1), |_, _| true).expect("many live");
+    assert_eq!(kernel.get(any).life, Life::Alive);
 }

@@ -262,15 +262,18 @@ fn replay() {
 
 /// Hours of many workers: what the root does does not depend on how many stand below the supervisors that it sees.
 fn the_root_does_no_more(hours: u64, below: [(u64, u64); 2]) {
-    let turns = below.map(|(leaves, workers)| {
+    let work = below.map(|(leaves, workers)| {
         let outcome = World::live(Scenario::regular(hours, leaves, workers), 0, None, false, None);
         assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
-        let turns = outcome.seen["a turn of the root"];
+        let work = ["a turn of the root", "an event of the root", "an action of the root"].map(|it| outcome.seen[it]);
+        let [turns, events, actions] = work;
         let all = 100 * leaves * workers;
-        println!("{all} workers: {} steps, {turns} turns of the root", outcome.steps);
-        turns
+        let root = format!("of the root {turns} turns, {events} events, {actions} actions");
+        println!("{all} workers: {} steps; {root}; {:?}", outcome.steps, outcome.seen);
+        work
     });
-    assert!(turns[1] * 10 <= turns[0] * 11, "{turns:?}");
+    let grown = work[0].iter().zip(work[1]).find(|(small, large)| *large * 10 > **small * 11);
+    assert!(grown.is_none(), "the root does more: {work:?}");
 }
 
 #[test]
@@ -280,7 +283,7 @@ fn the_root_of_a_larger_tree_does_no_more() {
 
 /// `cargo test --release --test sim -- --ignored --nocapture a_million`
 #[test]
-#[ignore = "a million workers for a day: more than 8 minutes of CPU time, 2.4 GB; not seen to end so far"]
+#[ignore = "a million workers for a day, 2.6 GB; an hour of them is 12 million steps and 2.5 minutes of CPU time"]
 fn a_million_workers() {
     the_root_does_no_more(24, [(1, 1), (100, 100)]);
 }

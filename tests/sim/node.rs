@@ -524,6 +524,9 @@ impl World {
 
     pub(crate) fn hand_in(&mut self, node: &mut Node, event: Event) -> Verdict {
         log!(self, "{} <- {event:?}", self.name_of(node.pid));
+        if node.pid == self.root {
+            self.saw("an event of the root");
+        }
         node.witness.event(&event);
         if let Event::Exited { run, .. } | Event::SpawnFailed { run, .. } = &event {
             node.vacate(*run);
@@ -543,6 +546,9 @@ impl World {
         let tree = self.tree.clone();
         for action in actions {
             log!(self, "{} -> {action:?}", self.name_of(node.pid));
+            if node.pid == self.root {
+                self.saw("an action of the root");
+            }
             let reports = &self.reports;
             let known = |id: ReportId| reports.get(&id.node).is_some_and(|&last| id.seq <= last);
             for _ in 0..self.mutation.map_or(1, |mutation| mutation.times(&action)) {

@@ -137,8 +137,9 @@ pub(crate) struct Scenario {
     pub(crate) stuck_for_ever: bool,
     /// The longest time, in milliseconds, until the next worker names another main process.
     pub(crate) renames: u64,
-    /// Time between two looks at the whole during the storm.
+    /// Time between two looks at the whole during the storm, and after it.
     pub(crate) look: Span,
+    pub(crate) calm_look: Span,
     /// Supervisors are checked after every event; without it not after a beat that has led to nothing but one further
     /// up, and all of them at every look.
     pub(crate) every_beat: bool,
@@ -182,6 +183,7 @@ impl Scenario {
             stuck_for_ever: Rng::new(seed, 10).chance(500),
             renames: 6_000,
             look: LOOK,
+            calm_look: LOOK,
             every_beat: true,
             steps_max: 3_000_000,
             requests: Rng::new(seed, 12).chance(500) && REGRESSIONS.iter().all(|(known, _)| *known != seed),
@@ -203,9 +205,9 @@ impl Scenario {
         scenario.grain = Span::from_nanos(1);
         (scenario.late_spawns, scenario.late_looks, scenario.doubled_exits, scenario.stuck) = (0, 0, 0, 0);
         (scenario.reloads, scenario.requests, scenario.late_commands, scenario.cut) = (false, false, false, None);
-        // Each of these looks at all processes.
-        (scenario.renames, scenario.look, scenario.every_beat, scenario.steps_max) =
-            (600_000, Span::from_secs(3600), false, u64::MAX);
+        // A look is at all processes.
+        (scenario.look, scenario.calm_look) = (Span::from_secs(3600), Span::from_secs(30));
+        (scenario.renames, scenario.every_beat, scenario.steps_max) = (600_000, false, u64::MAX);
         scenario
     }
 
@@ -295,8 +297,11 @@ impl Builder {
         };
         let root = self.push(None, "root", Kind::Supervisor);
         self.specs[0].path = "/".into();
+        // One after another a million workers would take four hours to stop; below each leaf they still do.
+        self.specs[0].sup.stop_order = StopOrder::Together;
         for middle in 0..100 {
             let middle = self.member(root, &format!("m{middle}"), Kind::Supervisor, beats(60));
+            self.specs[middle.0].sup.stop_order = StopOrder::Together;
             for leaf in 0..leaves {
                 let leaf = self.member(middle, &format!("n{leaf}"), Kind::Supervisor, beats(60));
                 for worker in 0..workers {

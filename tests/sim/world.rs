@@ -160,7 +160,7 @@ pub(crate) struct World {
     pub(crate) requests: u64,
     pub(crate) last_thaw: Time,
     /// The processes that ran when it was last looked at.
-    population: Vec<Pid>,
+    population: BTreeSet<Pid>,
     pub(crate) log: Option<Vec<String>>,
     pub(crate) seen: BTreeMap<Cow<'static, str>, u64>,
 }
@@ -220,7 +220,7 @@ impl World {
             node_count: 0,
             requests: 0,
             last_thaw: Time::ZERO,
-            population: Vec::new(),
+            population: BTreeSet::new(),
             log: keep_log.then(Vec::new),
             seen: BTreeMap::new(),
             tree,
@@ -413,7 +413,7 @@ impl World {
             }
             Happening::Look => self.look(),
             Happening::Keeper => {
-                for pid in self.kernel.living().to_vec() {
+                for pid in self.kernel.living().clone() {
                     self.condemn(pid);
                 }
                 Ok(())
@@ -862,7 +862,7 @@ impl World {
             // By then the words of operators that were on their way have come.
             self.after(Span::from_millis(100), Happening::LastReload);
         }
-        for pid in self.kernel.living().to_vec() {
+        for pid in self.kernel.living().clone() {
             // What the tree has not tried to kill it does not know of.
             let process = self.kernel.get(pid);
             if process.spell.is_some() && !self.stays_for_ever(pid) {
@@ -916,9 +916,8 @@ impl World {
 
     /// A look at the whole: is every silent child taken for hung in time, has the tree settled, has it stopped?
     fn look(&mut self) -> Verdict {
-        self.after(if self.is_stormy() { self.scenario.look } else { LOOK }, Happening::Look);
-        for index in 0..self.kernel.living().len() {
-            let pid = self.kernel.living()[index];
+        self.after(if self.is_stormy() { self.scenario.look } else { self.scenario.calm_look }, Happening::Look);
+        for &pid in self.kernel.living() {
             self.check_silent(pid)?;
             if !self.scenario.every_beat
                 && let Some(node) = self.nodes[pid].as_deref()
@@ -932,9 +931,9 @@ impl World {
             Phase::Life => {}
             Phase::Settling { stable } => {
                 let state = self.is_settled();
-                let same = self.population == self.kernel.living();
+                let same = self.population == *self.kernel.living();
                 if !same {
-                    self.population = self.kernel.living().to_vec();
+                    self.population.clone_from(self.kernel.living());
                 }
                 if state.is_err() || !same {
                     self.phase = Phase::Settling { stable: self.now };
@@ -997,33 +996,33 @@ impl World {
         let mut open = vec![self.root];
         while let Some(pid) = open.pop() {
             let Some(node) = self.nodes[pid].as_deref() else { return Err(format!("{} is gone", self.name_of(pid))) };
-            let supervisor = self.name_of(pid);
+            let supervisor = || self.name_of(pid);
             if node.core.state() != State::Running {
-                return Err(format!("{supervisor} is {:?}", node.core.state()));
+                return Err(format!("{} is {:?}", supervisor(), node.core.state()));
             }
             if node.core.rollout().is_some() {
-                return Err(format!("{supervisor} rolls out"));
+                return Err(format!("{} rolls out", supervisor()));
             }
             if node.witness.waits_for_answers() {
-                return Err(format!("{supervisor} owes an answer"));
+                return Err(format!("{} owes an answer", supervisor()));
             }
             // A part of a reload is sent for as long as its node is there, be it one that cannot be killed.
             if node.requests.next_deadline().is_some() && !stuck {
-                return Err(format!("requests wait at {supervisor}"));
+                return Err(format!("requests wait at {}", supervisor()));
             }
             for child in node.core.children(self.now) {
-                let name = format!("{} of {supervisor}", child.name);
+                let name = || format!("{} of {}", child.name, supervisor());
                 let down_by_order = node.witness.stays_down(child.id);
                 if child.stuck.is_some() {
                     // It waits for what cannot be killed, and for nothing else.
                     let left = node.process_of(child.id).map_or(Vec::new(), |pid| self.kernel.family(pid));
                     if child.state != State::Stopping || left.iter().all(|&pid| self.kernel.get(pid).spell.is_none()) {
-                        return Err(format!("{name} is {:?}, said to be there, and can be killed", child.state));
+                        return Err(format!("{} is {:?}, said to be there, and can be killed", name(), child.state));
                     }
                     continue;
                 }
                 if node.witness.is_held(child.id) && child.state != State::Held {
-                    return Err(format!("{name} is held, and shown as {:?}", child.state));
+                    return Err(format!("{} is held, and shown as {:?}", name(), child.state));
                 }
                 match child.state {
                     State::Running => {
@@ -1034,7 +1033,7 @@ impl World {
                                     open.push(process);
                                 }
                             }
-                            _ => return Err(format!("{name} has no process")),
+                            _ => return Err(format!("{} has no process", name())),
                         }
                     }
                     State::Stopped if down_by_order || node.witness.touched => {}
@@ -1046,11 +1045,11 @@ impl World {
                             Restart::Temporary => true,
                         };
                         if !right {
-                            return Err(format!("{name} has ended and should be there"));
+                            return Err(format!("{} has ended and should be there", name()));
                         }
                     }
                     state @ (State::Starting | State::Stopping | State::Stopped | State::Waiting | State::Held) => {
-                        return Err(format!("{name} is {state:?}"));
+                        return Err(format!("{} is {state:?}", name()));
                     }
                 }
             }
