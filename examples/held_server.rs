@@ -2,12 +2,12 @@
 //!
 //! ```sh
 //! cargo build --example held_server
-//! sed 's,examples/held_server.py,target/debug/examples/held_server,' examples/held-sockets.toml > held-sockets.toml
-//! treevisor start held-sockets.toml
+//! sed s,examples/held_server.py,target/debug/examples/held_server, examples/held-sockets.toml > rust.toml
+//! treevisor start rust.toml
 //! ```
 //!
-//! It opens no socket of its own, so nothing is refused while it crashes or is replaced. The crate `listenfd` has the same
-//! without `unsafe`.
+//! It opens no socket of its own, so nothing is refused while it crashes or is replaced. The crate `listenfd` takes
+//! descriptor 3 without `unsafe`.
 
 #![allow(unsafe_code, reason = "the number of a descriptor is turned into one that is owned")]
 

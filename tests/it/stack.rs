@@ -20,8 +20,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The stack, up, and its port; its times are shorter than the example's. PostgreSQL does not run as root, so root runs it as its user. `None` where a part is
-/// missing.
+/// The stack, up, and its port; its times are shorter than the example's. PostgreSQL does not run as root, so root runs
+/// the stack as its user. `None` where a part is missing.
 fn stack() -> Option<(Tree, u16)> {
     let sh =
         |script: &str| Command::new("sh").args(["-c", script]).stdout(Stdio::null()).stderr(Stdio::null()).status();
