@@ -150,6 +150,36 @@ fn a_hidden_page_closes_its_stream_and_has_all_when_it_is_seen_again() {
 }
 
 #[test]
+fn of_seven_pages_those_that_leave_no_connection_for_requests_go_without_a_stream() {
+    let Some(browser) = Browser::start() else { return };
+    let tree = Tree::start(TALK);
+    let console = Console::of(&tree, &[]);
+    // Behind others a page is not drawn.
+    let stream = "window.treevisor?.console.connection";
+    // All are in view, and the time after which a stream is tried again is some seconds.
+    let haste = HASTE.replace("30000 ? 100", "45000 ? 5000");
+    let script = format!("Object.defineProperty(document, 'hidden', {{ value: false }}); {haste}");
+    let mut pages = vec![console.enter_with(&browser, DESK, &script)];
+    for _ in 1..7 {
+        let page = browser.open_with(&console.at(""), DESK, &script);
+        let state = if pages.len() < 5 { "live" } else { "crowded" };
+        page.until(&format!("{stream} === '{state}' && {} === '●running'", cell("db", "state")));
+        pages.push(page);
+    }
+    pages[6].until("document.body.innerText.includes('close other tabs')");
+    // Requests of all are answered.
+    for page in &pages {
+        assert_eq!(page.eval("fetch('api/status').then((answer) => answer.status)"), 200);
+    }
+    pages.drain(..2).for_each(|page| page.go("about:blank"));
+    for page in &pages {
+        page.until(&format!("{stream} === 'live'"));
+    }
+    drop((pages, console));
+    tree.stop();
+}
+
+#[test]
 fn a_page_whose_console_was_killed_goes_on_with_the_next_and_has_missed_nothing() {
     let Some(browser) = Browser::start() else { return };
     let mut tree = Tree::start(TALK);

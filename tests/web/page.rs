@@ -515,7 +515,9 @@ fn a_console_that_is_a_worker_says_so_and_its_page_comes_back() {
 #[test]
 fn what_a_worker_prints_is_text() {
     let Some(browser) = Browser::start() else { return };
-    let print = r#"import sys, time
+    let print = r#"import os, socket, sys, time
+status = b'STATUS=<script>window.bad = 1</script><img src=x onerror="window.bad = 1">'
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(status, os.environ['NOTIFY_SOCKET'])
 w = sys.stdout.buffer
 w.write(b'x' * (1 << 20) + b' the end\n')
 w.write(b'<script>window.bad = 1</script><img src=x onerror="window.bad = 1">\n')
@@ -529,19 +531,25 @@ time.sleep(1e6)"#;
         return;
     }
     let tree = Tree::start(&format!(
-        "name = \"shop\"\n[[child]]\nname = \"loud\"\ncommand = [\"python3\", \"-c\", '''{print}''']\n"
+        "name = \"shop\"\n[[child]]\nname = \"loud\"\nheartbeat = {{ interval = \"1000s\", source = \"notify\" }}\n\
+         command = [\"python3\", \"-c\", '''{print}''']\n"
     ));
     let console = Console::of(&tree, &[]);
     let page = console.enter(&browser, DESK);
+    // Its status, in both views that have it.
+    page.until(&format!("{}?.includes('<script>window.bad = 1</script><img src=x onerror')", cell("loud", "note")));
+    page.go(&console.at("p/loud"));
+    page.until("[...document.querySelectorAll('dd')].some((fact) => fact.textContent.startsWith('<script>'))");
+    assert_eq!(page.eval("document.querySelectorAll('#main script, #main img').length"), 0);
     page.go(&console.at("l/loud"));
-    page.until("[...document.querySelectorAll('.line bdi')].some((line) => line.textContent === 'last line')");
+    // The view before has lines, too.
+    page.until("document.title.startsWith('Output of /loud') && [...document.querySelectorAll('.line bdi')].some((line) => line.textContent === 'last line')");
     assert_eq!(page.eval("window.bad"), serde_json::Value::Null);
     assert_eq!(page.eval("document.querySelectorAll('.lines script, .lines img').length"), 0);
     let text = page.text();
     assert!(text.contains("<script>window.bad = 1</script><img src=x onerror"), "{text:.500}");
     assert!(!text.contains('\x1b') && !text.contains('\x07'));
     assert_eq!(page.eval("document.documentElement.scrollWidth"), 1280);
-    assert_eq!(page.eval("document.title.startsWith('Output of /loud')"), true);
     well(&page);
     drop((page, console));
     tree.stop();
