@@ -70,8 +70,8 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    /// `busy.snap` is of a root with a socket for a worker and one for sd_notify, a reader of lines, a stop-command that
-    /// runs, and two changes that are waited for.
+    /// `busy.snap` is of a root with a socket for a worker and one for sd_notify, a reader of lines, a stop-command
+    /// that runs, and two changes that are waited for.
     const ALL: [&[u8]; 3] = [
         include_bytes!("../../../tests/data/snapshots/0.1.0/root.snap"),
         include_bytes!("../../../tests/data/snapshots/0.1.0/jobs.snap"),

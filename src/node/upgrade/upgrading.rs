@@ -126,7 +126,8 @@ impl Upgrading {
 
     /// Whether an upgrade follows the rehearsal of the tree, which is over; asked once.
     pub(in crate::node) fn goes_beyond_rehearsal(&mut self) -> bool {
-        self.is_check() && std::mem::take(&mut self.then)
+        let is_check = self.course.as_ref().is_some_and(|course| course.wanted.check);
+        is_check && std::mem::take(&mut self.then)
     }
 
     /// The upgrade of the tree is over: keeps which nodes it has not reached.
@@ -319,10 +320,6 @@ impl Upgrading {
             return Some(upgrade::Refusal::UnderWay { to: course.to().to_owned() }.to_string());
         }
         self.behind.refuses(at, VERSION)
-    }
-
-    fn is_check(&self) -> bool {
-        self.course.as_ref().is_some_and(|course| course.wanted.check)
     }
 
     /// The part of this node, which is at `path`, has ended with this result.
