@@ -385,8 +385,9 @@ mod tests {
     fn a_verb_alone_is_parsed_as_among_the_others() {
         for verb in ["start", "run", "beat", "notify"] {
             let (all, alone) = (Arguments::command(), only(verb).unwrap());
-            let shown = |program: &Command| format!("{:?}", program.find_subcommand(verb).unwrap());
-            assert_eq!(shown(&alone), shown(&all));
+            // Their place in the list of verbs alone is another.
+            let shown = |program: &Command| program.find_subcommand(verb).unwrap().clone().display_order(0);
+            assert_eq!(format!("{:?}", shown(&alone)), format!("{:?}", shown(&all)));
         }
         assert!(only("status").is_none());
         for line in [

@@ -6,7 +6,6 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(test)]
 mod tests;
@@ -367,23 +366,6 @@ pub fn machine_oom_kills() -> Option<u64> {
     let mut text = String::with_capacity(VMSTAT);
     fs::File::open("/proc/vmstat").and_then(|mut file| file.read_to_string(&mut text)).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
-}
-
-/// The largest resident set that this process has had, in KiB, getrusage(2).
-fn own_peak_kib() -> u64 {
-    use nix::sys::resource::{UsageWho, getrusage};
-    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| u64::try_from(usage.max_rss()).unwrap_or(0))
-}
-
-/// Whether a resident set, in KiB, is larger than the largest that this process has had. That only grows, so it is read
-/// only where the last value does not decide.
-pub fn exceeds_own_peak(kib: u64) -> bool {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    kib > LAST.load(Ordering::Relaxed) && {
-        let own = own_peak_kib();
-        LAST.store(own, Ordering::Relaxed);
-        kib > own
-    }
 }
 
 /// Sends a signal to a process group, if it exists.

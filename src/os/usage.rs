@@ -8,6 +8,7 @@ use super::process;
 use crate::time::Span;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(test)]
 mod tests;
@@ -92,6 +93,23 @@ pub fn cpu_of_group(group: &Group) -> Option<Span> {
     let text = control::read(&group.path().join("cpu.stat")).ok()?;
     let micros = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
     Some(Span::from_micros(micros.trim().parse().ok()?))
+}
+
+/// The largest resident set that this process has had, in KiB, getrusage(2).
+fn own_peak_kib() -> u64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| u64::try_from(usage.max_rss()).unwrap_or(0))
+}
+
+/// Whether a resident set, in KiB, is larger than the largest that this process has had. That only grows, so it is read
+/// only where the last value does not decide.
+pub fn exceeds_own_peak(kib: u64) -> bool {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    kib > LAST.load(Ordering::Relaxed) && {
+        let own = own_peak_kib();
+        LAST.store(own, Ordering::Relaxed);
+        kib > own
+    }
 }
 
 fn ticks(count: u64) -> Span {

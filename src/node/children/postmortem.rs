@@ -9,7 +9,7 @@ use crate::logs::ring::{KeptLine, Ring};
 use crate::os::cgroup::control::{OutOfMemory, Reached};
 use crate::os::cgroup::{self, Group};
 use crate::os::pidfd::ExitStatus;
-use crate::os::process;
+use crate::os::{process, usage};
 use crate::spec::exec::{ExecSpec, Limit};
 use crate::supervision::Run;
 use crate::time::Span;
@@ -97,7 +97,7 @@ impl Postmortem {
         let oom_kills = group.and_then(Group::oom_kills);
         let forks_refused = group.and_then(Group::forks_refused);
         let peak_bytes = oom_kills.and(group).and_then(Group::memory_peak);
-        let own = Some(status.usage.max_rss_kib).filter(|own| process::exceeds_own_peak(*own));
+        let own = Some(status.usage.max_rss_kib).filter(|own| usage::exceeds_own_peak(*own));
         // A peak that was reached by an earlier incarnation proves nothing about this one.
         let of_all = peak_bytes.filter(|peak| *peak > before.peak_bytes);
         let peak_memory_bytes = of_all.or(own.map(|kib| kib * 1024));
