@@ -65,6 +65,7 @@ mod tests {
     use super::*;
     use crate::control::session::testing::Root;
     use crate::link::Inbound;
+    use crate::os::clock;
     use crate::wire::codec;
     use crate::wire::message::Reply;
     use std::collections::BTreeSet;
@@ -107,7 +108,7 @@ mod tests {
                     root.tell(&from, ask.request, Reply::Status { status: Box::new(status(&["/a"])) });
                     asked.insert(ask.request);
                 }
-                None => thread::sleep(Duration::from_millis(1)),
+                None => clock::pause(Span::from_millis(1)),
             }
         }
         scrapes.join().unwrap();

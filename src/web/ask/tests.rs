@@ -2,6 +2,8 @@ use super::super::testing::status;
 use super::*;
 use crate::control::session::testing::Root as Played;
 use crate::link::Inbound;
+use crate::os::clock;
+use crate::time::Span;
 use crate::wire::codec;
 use std::collections::BTreeSet;
 
@@ -56,7 +58,7 @@ fn the_whole_tree_may_take_longer_than_a_part_of_it() {
     let asking = Asking::new(Arc::new(OnceLock::from(known)), Arc::clone(&hub), orders);
     let asks = thread::spawn(move || asking.run());
     let (from, ask) = root.next();
-    thread::sleep(Duration::from_secs(3));
+    clock::pause(Span::from_secs(3));
     root.tell(&from, ask.request, Reply::Status { status: Box::new(status(&["/a"])) });
     asks.join().unwrap();
     assert_eq!(*answer.try_recv().unwrap().unwrap(), status(&["/a"]));
