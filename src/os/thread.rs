@@ -45,8 +45,8 @@ pub fn beside_main<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     thread.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
 }
 
-/// Whether this process may have two more threads, as many as libzmq starts with the first socket: it aborts the process
-/// if it cannot.
+/// Whether this process may have two more threads, as many as libzmq starts with the first socket: it aborts the
+/// process if it cannot.
 ///
 /// # Errors
 /// The system's, pthread_create(3), with the limits that it may come from.

@@ -178,7 +178,7 @@ fn pid_of(process: &PidFd) -> u32 {
 alone! {
     fn a_process_that_forks_itself_all_the_time_is_cleared() {
         become_subreaper().unwrap();
-        // What ends below is reaped by the kernel. Zombies would pile up during a pass, which a busy machine makes long.
+        // The kernel reaps what ends below. Zombies would pile up during a pass, which is long on a busy machine.
         // SAFETY: no function of this program is called.
         unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
         // Each generation ends when there is a next one, or the file is gone: so a failing test leaves no process
