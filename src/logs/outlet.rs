@@ -313,7 +313,11 @@ impl Write for RegularFile {
         if let RegularFile::New { file, stream } = self {
             *self = match Followed::adopt(*stream) {
                 Some(followed) => RegularFile::Followed(followed),
-                None => RegularFile::Inherited(fd::copy_out_of_the_way(file.as_fd())?.into()),
+                None => match fd::copy_out_of_the_way(file.as_fd()) {
+                    Ok(copy) => RegularFile::Inherited(copy.into()),
+                    // No descriptor is left, which is what the lines are about. The next write tries again.
+                    Err(_) => return file.write(bytes),
+                },
             };
         }
         match self {
