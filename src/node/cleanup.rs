@@ -287,13 +287,15 @@ impl Cleanups {
         due
     }
 
-    /// Puts a cleanup back that is to be looked at again later.
-    pub fn put_back(&mut self, cleanup: Cleanup) {
-        let (due, run) = (cleanup.due, cleanup.run);
-        if let Some(before) = self.by_run.insert(run, cleanup) {
-            self.deadlines.remove(&(before.due, run));
+    /// Puts a cleanup back that is to be looked at again later, or earlier if its child was killed anew meanwhile.
+    pub fn put_back(&mut self, mut cleanup: Cleanup) {
+        let run = cleanup.run;
+        if let Some(anew) = self.by_run.remove(&run) {
+            self.deadlines.remove(&(anew.due, run));
+            cleanup.due = cleanup.due.min(anew.due);
         }
-        self.deadlines.insert((due, run));
+        self.deadlines.insert((cleanup.due, run));
+        self.by_run.insert(run, cleanup);
     }
 }
 
@@ -437,6 +439,19 @@ mod tests {
         assert_eq!(numbers(cleanups.take_due(Time::ZERO, &core)), [3, 0, new, 1, 2, 9]);
         assert_eq!(cleanups.next_deadline(), None);
     }
+
+    #[test]
+    fn one_that_is_put_back_is_looked_at_as_early_as_one_that_began_meanwhile() {
+        let (mut cleanups, core) = (Cleanups::default(), core(Vec::new()));
+        cleanups.ended(run(), Time::ZERO, false);
+        let mut taken = cleanups.take_due(Time::ZERO, &core).pop().unwrap();
+        taken.due = Time::ZERO + Span::from_secs(60);
+        cleanups.killed(run(), Time::ZERO);
+        cleanups.put_back(taken);
+        assert_eq!(cleanups.next_deadline(), Some(Time::ZERO + LOOK_FIRST));
+        assert_eq!((cleanups.by_run.len(), cleanups.deadlines.len()), (1, 1));
+    }
+
     #[test]
     fn what_a_turn_does_does_not_grow_with_what_is_not_due() {
         let of = |number| Run { child: ChildId(number), ..run() };

@@ -312,6 +312,7 @@ mod tests {
             assert_eq!(table.add(member("e")), ChildId(104));
         }
     }
+
     #[test]
     fn the_start_order_is_the_same_whether_or_not_it_is_that_of_ids() {
         let mut table = Table::default();

@@ -244,17 +244,23 @@ def when_ready(server):
         tree.line("the tree is up");
         tree.follow();
         let old = tree.pid("/w");
-        tree.run(&["signal", "/w", "USR2"]).expect(0);
-        let named = tree.kind("/w", "main_pid");
-        assert_eq!(named["before"], old, "{named}");
-        let new = named["pid"].as_u64().unwrap() as u32;
-        signal(old, 15);
-        gone(old);
-        is_still(&tree, new);
+        let new = replaced(&mut tree, old, 15);
         tree.run(&["stop", "/w"]).expect(0);
         gone(new);
         tree.stop();
     }
+}
+
+/// Lets /w start the next master by SIGUSR2, and ends the old one. Returns the pid of the new one.
+fn replaced(tree: &mut Tree, old: u32, end: i32) -> u32 {
+    tree.run(&["signal", "/w", "USR2"]).expect(0);
+    let named = tree.kind("/w", "main_pid");
+    assert_eq!(named["before"], old, "{named}");
+    let new = named["pid"].as_u64().unwrap() as u32;
+    signal(old, end);
+    gone(old);
+    is_still(tree, new);
+    new
 }
 
 /// nginx as docs/notify.md has it, with a client asking: USR2, then QUIT to the old master.
@@ -286,13 +292,7 @@ fn nginx_is_upgraded_in_place() {
         tree.follow();
         let clients = Clients::of(port, 1);
         let old = tree.kind("/w", "main_pid")["pid"].as_u64().unwrap() as u32;
-        tree.run(&["signal", "/w", "USR2"]).expect(0);
-        let named = tree.kind("/w", "main_pid");
-        assert_eq!(named["before"], old, "{named}");
-        let new = named["pid"].as_u64().unwrap() as u32;
-        signal(old, 3);
-        gone(old);
-        is_still(&tree, new);
+        let new = replaced(&mut tree, old, 3);
         assert_eq!(clients.answered(20), []);
         clients.end();
         tree.run(&["stop", "/w"]).expect(0);

@@ -52,7 +52,7 @@ impl Children {
                 }
             }
         }
-        self.insert_all(new);
+        self.insert(new);
         self.changed = true;
         told
     }

@@ -9,7 +9,7 @@ impl Children {
     /// Makes the successor of a copy, which is not started yet.
     pub(crate) fn begin_beside(&mut self, child: ChildId, successor: ChildId, renewed: bool, context: &Context) {
         let Some(child) = self.get(child) else { return };
-        self.insert(successor, child.successor(renewed, &context.place));
+        self.insert(vec![(successor, child.successor(renewed, &context.place))]);
         self.settle_sockets(&context.logger);
     }
 

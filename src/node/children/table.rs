@@ -114,14 +114,8 @@ impl Children {
         self.with_ids().find(|(_, child)| path.is_within(&child.path))
     }
 
-    /// Inserts a child, in place of any that had its id.
-    pub(crate) fn insert(&mut self, id: ChildId, mut child: Child) {
-        child.second = self.iter().any(|other| other.path == child.path && !other.second);
-        self.place(id, child);
-    }
-
-    /// Inserts many children, in place of any that had their ids.
-    pub(super) fn insert_all(&mut self, children: Vec<(ChildId, Child)>) {
+    /// Inserts children, in place of any that had their ids.
+    pub(super) fn insert(&mut self, children: Vec<(ChildId, Child)>) {
         if children.is_empty() {
             return;
         }
@@ -129,18 +123,14 @@ impl Children {
         let mut firsts: HashSet<Path> = firsts.collect();
         for (id, mut child) in children {
             child.second = !firsts.insert(child.path.clone());
-            self.place(id, child);
+            self.seconds += usize::from(child.second);
+            let at = id.0 as usize;
+            if self.slots.len() <= at {
+                self.slots.resize_with(at + 1, || None);
+            }
+            let before = self.slots[at].replace(Box::new(child));
+            self.seconds -= usize::from(before.is_some_and(|before| before.second));
         }
-    }
-
-    fn place(&mut self, id: ChildId, child: Child) {
-        let at = id.0 as usize;
-        if self.slots.len() <= at {
-            self.slots.resize_with(at + 1, || None);
-        }
-        self.seconds += usize::from(child.second);
-        let before = self.slots[at].replace(Box::new(child));
-        self.seconds -= usize::from(before.is_some_and(|before| before.second));
     }
 
     /// Removes a child that has no process, and returns it.

@@ -16,13 +16,20 @@ fn question(at: &str) -> (Order, oneshot::Receiver<Answer>) {
     (Order::Ask(Question { path: path(at), children: None, to }), answer)
 }
 
-#[test]
-fn a_root_that_is_silent_is_waited_for_once_and_not_for_each_question() {
-    let (mut root, _) = Played::new();
+/// A played root, what the console keeps about it, and the asker of these orders.
+fn asking(orders: Receiver<Order>) -> (Played, Arc<Shared>, Asking) {
+    let (root, _) = Played::new();
     let known = Known::in_test(root.directory.path());
     let hub = Arc::new(Shared::new());
     hub.lock().here("shop", "r1", now_ms());
+    let asking = Asking::new(Arc::new(OnceLock::from(known)), Arc::clone(&hub), orders);
+    (root, hub, asking)
+}
+
+#[test]
+fn a_root_that_is_silent_is_waited_for_once_and_not_for_each_question() {
     let (to, orders) = sync_channel(WAITING);
+    let (mut root, hub, asking) = asking(orders);
     let mut answers = Vec::new();
     for at in ["/a", "/gone", "/b", "/c"] {
         let (order, answer) = question(at);
@@ -31,7 +38,7 @@ fn a_root_that_is_silent_is_waited_for_once_and_not_for_each_question() {
         answers.extend((at != "/gone").then_some(answer));
     }
     drop(to);
-    Asking::new(Arc::new(OnceLock::from(known)), Arc::clone(&hub), orders).run();
+    asking.run();
     for mut answer in answers {
         assert!(matches!(answer.try_recv(), Ok(Err(Unanswered::Silent(_)))));
     }
@@ -47,15 +54,11 @@ fn a_root_that_is_silent_is_waited_for_once_and_not_for_each_question() {
 
 #[test]
 fn the_whole_tree_may_take_longer_than_a_part_of_it() {
-    let (mut root, _) = Played::new();
-    let known = Known::in_test(root.directory.path());
-    let hub = Arc::new(Shared::new());
-    hub.lock().here("shop", "r1", now_ms());
     let (to, orders) = sync_channel(WAITING);
+    let (mut root, hub, asking) = asking(orders);
     let (order, mut answer) = question("/");
     to.try_send(order).ok().unwrap();
     drop(to);
-    let asking = Asking::new(Arc::new(OnceLock::from(known)), Arc::clone(&hub), orders);
     let asks = thread::spawn(move || asking.run());
     let (from, ask) = root.next();
     clock::pause(Span::from_secs(3));
