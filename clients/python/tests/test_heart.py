@@ -319,15 +319,15 @@ class FollowTest(unittest.TestCase):
         ), mock.patch.object(_events, "_run_of", lambda path: runs.pop(0)):
             with treevisor.follow("/web", socket="/x") as follower:
                 self.assertEqual([follower.wait(20), follower.wait(20)], expected)
-                return asked, follower.lost
+                # On a busy machine it has also sent that it is still there.
+                return [verb for verb in asked if verb["verb"] != "still-following"], follower.lost
 
     def test_a_follower_that_was_forgotten_goes_on_where_it_was(self):
         for runs in ["a", "a"], [None]:
             asked, lost = self.follow(runs, [{"id": 7}, {"id": 9}])
             self.assertEqual(lost, 2)
             ask = {"verb": "events", "path": "/web", "follow": True}
-            self.assertEqual(asked[:3], [{"verb": "ping"}, ask, {**ask, "from": 12}])
-            self.assertNotIn("events", [verb["verb"] for verb in asked[3:]])
+            self.assertEqual(asked, [{"verb": "ping"}, ask, {**ask, "from": 12}])
 
     def test_a_follower_ends_with_its_run_although_another_root_answers(self):
         for runs in ["a", "b"], ["a", None]:
