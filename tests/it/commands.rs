@@ -247,11 +247,11 @@ heartbeat = false
     );
     let web = tree.pid("/web");
     signal(web, 19);
-    let status = tree.status("/");
+    let status = tree.status_now("/");
     assert_eq!(status["children"][0]["state"], "unreachable", "{status}");
     assert_eq!(status["children"][0]["pid"], web);
     assert_eq!(status["children"][0]["children"][0]["state"], "unreachable", "{status}");
-    assert_eq!(tree.status("/web/api")["state"], "unreachable");
+    assert_eq!(tree.status_now("/web/api")["state"], "unreachable");
     // What must pass through it is refused with its reason, not waited for.
     let ran = tree.run(&["restart", "/web/api"]).expect(5);
     assert!(ran.stderr.contains("does not answer"), "{}", ran.stderr);

@@ -24,6 +24,9 @@ use treevisor::time::Span;
 /// Nothing takes so long on a sound machine; waiting longer means that something is broken.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// How long supervisors may be silent whose state is asked for.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// The program under test.
 pub(crate) const TREEVISOR: &str = env!("CARGO_BIN_EXE_treevisor");
 
@@ -267,22 +270,29 @@ impl Tree {
         &self.seen
     }
 
-    /// The state of the subtree at `path`, as `status --json` prints it.
+    /// The state of the subtree at `path`, as `status --json` prints it, with all of its parts: on a busy machine a
+    /// supervisor may not answer in time, and is asked again. One that still does not answer is shown as unreachable.
     #[track_caller]
     pub(crate) fn status(&self, path: &str) -> Value {
+        let end = Instant::now() + SILENCE;
+        loop {
+            let status = self.status_now(path);
+            if !has_silent_part(&status) || Instant::now() > end {
+                return status;
+            }
+        }
+    }
+
+    /// The first answer, in which supervisors that have not answered in time are unreachable.
+    #[track_caller]
+    pub(crate) fn status_now(&self, path: &str) -> Value {
         self.run(&["status", path, "--json"]).expect(0).json()["root"].clone()
     }
 
-    /// The pid of a path that runs. A status has no such thing of a part that has not answered in time.
+    /// The pid of a path that runs.
     #[track_caller]
     pub(crate) fn pid(&self, path: &str) -> u32 {
-        let mut status = self.status(path);
-        until("the supervisor answers", || {
-            if status["state"] == "unreachable" {
-                status = self.status(path);
-            }
-            status["state"] != "unreachable"
-        });
+        let status = self.status(path);
         status["pid"].as_u64().unwrap_or_else(|| panic!("{path} has no process: {status}")) as u32
     }
 
@@ -395,6 +405,11 @@ fn heed_hang_ups() {
             signal_hook::flag::register(1, std::sync::Arc::default()).unwrap();
         }
     });
+}
+
+/// Whether a supervisor has not answered for its part of a status.
+fn has_silent_part(status: &Value) -> bool {
+    status["state"] == "unreachable" || status["children"].as_array().into_iter().flatten().any(has_silent_part)
 }
 
 /// A treevisor command in a directory, with a runtime and a state directory of its own.

@@ -85,7 +85,7 @@ fn a_stopped_supervisor_is_shown_so_at_once() {
     let mut quickest = Duration::MAX;
     for _ in 0..100 {
         let begun = Instant::now();
-        let root = tree.status("/");
+        let root = tree.status_now("/");
         quickest = quickest.min(begun.elapsed());
         assert_eq!(root["children"][0]["state"], "running", "{root}");
         let web = &root["children"][1];
@@ -102,7 +102,7 @@ fn a_stopped_supervisor_is_shown_so_at_once() {
     let text = tree.run(&["status"]).expect(0).stdout;
     assert!(text.contains("1 node unreachable") && text.contains("last known:"), "{text}");
     signal(node, 18);
-    until("it answers again", || tree.status("/web")["state"] == "running");
+    until("it answers again", || tree.status_now("/web")["state"] == "running");
     tree.stop();
 }
 
