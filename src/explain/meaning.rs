@@ -1,5 +1,6 @@
-//! The meaning of exit codes, signals and error numbers, and the category of an event.
+//! The meaning of exit codes and signals, and the category of an event.
 
+use super::failed_start;
 use super::types::Category;
 use crate::signal::full_name;
 use crate::text::clean;
@@ -116,13 +117,9 @@ pub(super) fn of(event: &EventView) -> Vec<String> {
              is started meanwhile"
                 .into(),
         ),
-        EventBody::StartFailed(failed) if matches!(failed.errno, 1 | 13) && failed.stage.starts_with("setting the oom") => {
-            meaning.push("a lower oom-score-adjust than treevisor's own needs root or CAP_SYS_RESOURCE".into());
+        EventBody::StartFailed(failed) => {
+            meaning.extend(failed_start::meaning(&failed.stage, failed.errno).map(str::to_owned));
         }
-        EventBody::StartFailed(failed) if matches!(failed.errno, 1 | 13) && failed.stage.starts_with("setting the nice") => {
-            meaning.push("a lower nice value than treevisor's own needs root, CAP_SYS_NICE, or a limit (`ulimit -e`)".into());
-        }
-        EventBody::StartFailed(failed) => meaning.extend(of_errno(failed.errno).map(str::to_owned)),
         _ => {}
     }
     meaning
@@ -241,22 +238,4 @@ fn of_signal(exited: &Exited, signal: i32) -> String {
         _ => "treevisor did not send it: a process outside the tree did, or the program itself",
     };
     known.to_owned()
-}
-
-fn of_errno(errno: i32) -> Option<&'static str> {
-    Some(match errno {
-        2 => {
-            "the program, or the interpreter in its first line, is not there: a command without a slash is looked up in \
-             PATH, another one from `cwd`, or else from where the tree was started"
-        }
-        7 => "arguments and environment together are too long",
-        8 => "the file is no program: a script needs a first line such as #!/bin/sh",
-        11 => "no more processes may be made: a limit (`ulimit -u`, `pids.max`) is reached",
-        12 => "the machine had no memory left for it",
-        13 => "the file may not be executed by this user, or one of the directories above it may not be entered",
-        20 => "a part of the path is no directory",
-        23 | 24 => "no more files may be open: raise the limit (`ulimit -n`)",
-        26 => "the program is just being written to",
-        _ => return None,
-    })
 }

@@ -5,12 +5,13 @@
 //! root has exited.
 //!
 //! `chain` follows the causes, `behind` finds the roll-out that has left a copy with its old spec, `meaning` has the
-//! meanings of exit codes and signals, `tell` puts an explanation into words; [`sentence`] is one event in words, as
-//! the log and the tools print it, and `style` its colour.
+//! meanings of exit codes and signals, `failed_start` those of failed starts, `tell` puts an explanation into words;
+//! [`sentence`] is one event in words, as the log and the tools print it, and `style` its colour.
 
 mod behind;
 mod below;
 mod chain;
+mod failed_start;
 mod meaning;
 mod output;
 pub(crate) mod rollout;

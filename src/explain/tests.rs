@@ -188,13 +188,14 @@ fn an_exit_status_alone_is_followed_where_no_word_came_before_it() {
     let mut tree = Tree::default();
     let web = tree.boot(1, "/web", None);
     let starting = tree.add(2, "/web/api", "starting", Some(web), json!({}));
-    let detail = json!({ "stage": "exec", "errno": 2, "message": "exec ./api: No such file", "retry": false });
+    let detail =
+        json!({ "stage": "executing", "errno": 2, "message": "executing ./api: No such file", "retry": false });
     tree.add(2, "/web/api", "start_failed", Some(starting), detail);
     let exited = tree.add(1, "/web", "exited", Some(web), json!({ "code": 11, "expected": false }));
     let detail = json!({ "stage": "ready", "errno": 0, "message": "it could not start its children", "retry": false });
     tree.add(1, "/web", "start_failed", Some(exited), detail);
     let explained = tree.explain("/", None);
-    assert_eq!(explained.verdict, "/web/api could not be started: exec ./api: No such file");
+    assert_eq!(explained.verdict, "/web/api could not be started: executing ./api: No such file");
     assert!(explained.first_cause.is_some_and(|step| step.meaning[0].contains("PATH")));
 }
 

@@ -43,7 +43,7 @@ fn a_missing_program() {
     start_fails(
         "[[child]]\nname = \"a\"\ncommand = [\"no-such-program-anywhere\"]\n",
         11,
-        &["no-such-program-anywhere"],
+        &["no-such-program-anywhere", "looked up in PATH"],
     );
     start_fails("[[child]]\nname = \"a\"\ncommand = [\"./no-such-file\"]\n", 11, &["./no-such-file", "No such file"]);
 }
@@ -53,9 +53,18 @@ fn a_program_that_is_not_executable() {
     start_fails("[[child]]\nname = \"a\"\ncommand = [\"./tree.toml\"]\n", 11, &["./tree.toml", "executable"]);
 }
 
+/// What these errors mean, which is not what they mean of a program.
+const CWD: &str = "the directory in `cwd` is not there";
+const STDIN: &str = "the file in `stdin` is not there";
+
 #[test]
 fn a_working_directory_or_user_that_does_not_exist() {
-    start_fails("[[child]]\nname = \"a\"\ncommand = \"true\"\ncwd = \"/no/such/dir\"\n", 11, &["/no/such/dir"]);
+    start_fails("[[child]]\nname = \"a\"\ncommand = \"true\"\ncwd = \"/no/such/dir\"\n", 11, &["/no/such/dir", CWD]);
+    start_fails(
+        "[[child]]\nname = \"a\"\ncommand = \"true\"\nstdin = \"/no/such/file\"\n",
+        11,
+        &["/no/such/file", STDIN],
+    );
     // Before anything is started, with the line and the column.
     let started = "[[child]]\nname = \"first\"\ncommand = [\"touch\", \"started\"]\n";
     for (key, column) in [("user", 8), ("group", 9)] {
