@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use crate::os::net::SOCKET_PATH_MAX;
-use crate::os::{thread, zeromq};
+use crate::os::{fd, thread, zeromq};
 use crate::time::Span;
 
 /// High-water mark in messages, in each direction and for each peer. Enough for a burst, and small enough that a peer
@@ -26,6 +26,10 @@ const BACKLOG: i32 = 1024;
 /// How long the ZMTP handshake of a peer may take before its connection is closed, in milliseconds. Half-open
 /// connections cost descriptors; a healthy local peer needs less than one millisecond.
 const HANDSHAKE_MS: i32 = 10_000;
+
+/// How many descriptors libzmq may open for itself with the first socket: an epoll instance and an eventfd for each of
+/// its threads, and an eventfd each for the context and the socket. It aborts the process if it cannot.
+const OWN_DESCRIPTORS: usize = 12;
 
 /// The ZeroMQ context; one per process, shared by its sockets.
 ///
@@ -68,6 +72,7 @@ impl Context {
         frame_bytes_max: usize,
     ) -> Result<zmq::Socket, LinkError> {
         let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: io_error(cause) };
+        fd::can_open(OWN_DESCRIPTORS).map_err(|cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause })?;
         let socket = self.context.socket(kind).map_err(failed)?;
         // By default libzmq waits for ever for undelivered messages, and a peer that is gone would block the exit.
         socket.set_linger(0).map_err(failed)?;

@@ -123,12 +123,12 @@ impl Node {
         let begun = match self.children.start(run, &self.context, &mut self.reactor, self.endpoint.path(), cause) {
             Ok(begun) => begun,
             Err(failure) => {
-                // EMFILE and ENFILE: report the cause, not only that this start failed.
-                if matches!(failure.errno, 23 | 24) {
+                // Report the cause, not only that this start failed.
+                if failure.lacks_descriptors() {
                     self.endpoint.descriptors_ran_out();
                     self.watch_descriptors();
                 }
-                self.inbox.push_back(Event::SpawnFailed { run, failure });
+                self.inbox.push_back(Event::SpawnFailed { run, failure: failure.into() });
                 return;
             }
         };

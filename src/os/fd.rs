@@ -260,6 +260,28 @@ pub fn nofile_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
+/// Fails with EMFILE unless so many descriptors can be opened: opens them, and closes them again.
+///
+/// # Errors
+/// The kernel's.
+pub fn can_open(count: usize) -> io::Result<()> {
+    let event = OwnedFd::from(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
+    let others: io::Result<Vec<OwnedFd>> = (1..count).map(|_| event.try_clone()).collect();
+    others.map(drop)
+}
+
+/// Fails with EMFILE where fewer than `count` descriptors are free above the lowest free one. Three cheap calls.
+/// Numbers are given from the lowest on, so where descriptors run out few are free below an open one.
+///
+/// # Errors
+/// EMFILE.
+pub fn leave(count: u64) -> io::Result<()> {
+    match lowest_free().saturating_add(count) > nofile_limit() {
+        true => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        false => Ok(()),
+    }
+}
+
 /// The lowest free descriptor number: all below it are in use. Two cheap calls; counting the open ones would read a
 /// directory.
 pub fn lowest_free() -> u64 {

@@ -109,23 +109,70 @@ fn a_flood_of_beats_and_connections_makes_no_sibling_late() {
     tree.stop();
 }
 
-#[test]
-fn a_node_at_its_descriptor_limit_survives_and_says_so() {
-    // 64 descriptors, and more connections than that.
+/// A shell that runs treevisor, which is its `$0`, in this directory.
+fn command_through_shell(dir: &std::path::Path, script: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script, TREEVISOR]).current_dir(dir);
+    command.env("TREEVISOR_RUNTIME_DIR", dir.join("run")).env("TREEVISOR_STATE_DIR", dir.join("state"));
+    command
+}
+
+/// Starts a tree whose processes may have so many descriptors open.
+fn start_with_descriptors(limit: u32, toml: &str) -> Tree {
     let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
-    // Its own workers' connections are turned away too while that lasts, so they are given time.
-    std::fs::write(dir.path().join("tree.toml"), TREE.replace("misses = 4", "misses = 40")).unwrap();
-    let ran = std::process::Command::new("sh")
-        .args(["-c", "ulimit -n 64; exec \"$0\" start tree.toml", TREEVISOR])
-        .current_dir(dir.path())
-        .env("TREEVISOR_RUNTIME_DIR", dir.path().join("run"))
-        .env("TREEVISOR_STATE_DIR", dir.path().join("state"))
+    std::fs::write(dir.path().join("tree.toml"), toml).unwrap();
+    let ran = command_through_shell(dir.path(), &format!("ulimit -n {limit}; exec \"$0\" start tree.toml"))
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let mut tree = Tree::adopt(dir, ran);
+    Tree::adopt(dir, ran)
+}
+
+#[test]
+fn a_start_leaves_descriptors_for_cleanups_and_operators() {
+    let toml = r#"
+name = "wide"
+intensity = 0
+[[child]]
+name = "w"
+count = 60
+command = ["sleep", "1000"]
+"#;
+    let mut tree = start_with_descriptors(100, toml);
+    assert_eq!(tree.wait(), 11);
+    let printed = tree.printed();
+    for part in ["leaving descriptors for cleanups and operators: Too many open files", "raise the limit (`ulimit -n`)"]
+    {
+        assert!(printed.contains(part), "{part}:\n{printed}");
+    }
+    assert!(!printed.contains("cannot be"), "{printed}");
+    assert_eq!(files_below(&tree.dir().join("run")), Vec::<std::path::PathBuf>::new());
+}
+
+/// Wherever a start meets the limit: it reports that, to a file as well, and ends by itself.
+#[test]
+fn a_start_without_descriptors_reports_it() {
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    let toml = "[[child]]\nname = \"s\"\n[[child.child]]\nname = \"w\"\ncommand = [\"sleep\", \"1000\"]\n";
+    std::fs::write(dir.path().join("tree.toml"), toml).unwrap();
+    for limit in 14..=40 {
+        let script = format!("ulimit -n {limit}; exec \"$0\" start tree.toml >out 2>&1");
+        let mut start = command_through_shell(dir.path(), &script);
+        let status = start.stdin(std::process::Stdio::null()).status().unwrap();
+        let out = std::fs::read_to_string(dir.path().join("out")).unwrap();
+        assert!(matches!(status.code(), Some(1 | 11)), "{limit}: {status}\n{out}");
+        assert!(out.contains("treevisor: ") && out.contains("Too many open files"), "{limit}:\n{out}");
+    }
+    assert_eq!(files_below(&dir.path().join("run")), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_node_at_its_descriptor_limit_survives_and_says_so() {
+    // 64 descriptors, and more connections than that. Its own workers' connections are turned away too while that
+    // lasts, so they are given time.
+    let mut tree = start_with_descriptors(64, &TREE.replace("misses = 4", "misses = 40"));
     let (endpoint, _) = shown(&mut tree);
     let context = Context::new().unwrap();
     let mut dealers: Vec<Dealer> = (0..80).map(|_| connect(&context, &endpoint)).collect();

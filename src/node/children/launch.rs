@@ -27,6 +27,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// The signal that the kernel sends a child when the thread that started it ends: SIGKILL.
 const PARENT_DEATH_SIGNAL: i32 = 9;
 
+/// How many descriptors a start leaves free. Without one no file of `/proc` or of a cgroup can be read, so it would not
+/// be known whether what was killed is gone; and no operator could connect, to stop what takes so many.
+const LEFT_FREE: u64 = 16;
+
 /// Variable of sd_watchdog_enabled(3): the pid of the process that is to send watchdog messages.
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
@@ -74,6 +78,7 @@ impl Child {
         sockets: Vec<BorrowedFd<'_>>,
         cause: Option<ReportId>,
     ) -> Result<Started, LaunchFailure> {
+        leave_descriptors()?;
         self.prepare_groups(place)?;
         let [token, other] = draw_secrets().map_err(|e| failure("drawing a token", &e))?;
         let mut environment = identity_environment(place, &self.path);
@@ -250,6 +255,7 @@ impl Child {
         let (Program::Worker(exec), Some(process)) = (&self.what, &self.process) else {
             return Err(failure("looking for the worker", &std::io::Error::from(std::io::ErrorKind::NotFound)).into());
         };
+        leave_descriptors()?;
         let mut identity = identity_environment(place, &self.path);
         identity.extend(self.beat_environment(process.run.incarnation, process.token, endpoint));
         identity.push(("TREEVISOR_PID".into(), process.pid.to_string().into()));
@@ -369,6 +375,10 @@ fn output_pipe(credentials: Option<&users::Credentials>) -> Result<(OwnedFd, Own
         credentials.own(writer.as_fd());
     }
     Ok((reader, writer))
+}
+
+fn leave_descriptors() -> Result<(), StartFailure> {
+    fd::leave(LEFT_FREE).map_err(|e| failure("leaving descriptors for cleanups and operators", &e))
 }
 
 pub(super) fn failure(stage: &str, error: &(dyn std::error::Error + 'static)) -> StartFailure {

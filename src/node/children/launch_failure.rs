@@ -31,6 +31,15 @@ impl LaunchFailure {
             LaunchFailure::Spawn(error) => net::is_our_own(error.errno),
         }
     }
+
+    /// Whether the cause is a lack of file descriptors, of this process or of the machine.
+    pub(in crate::node) fn lacks_descriptors(&self) -> bool {
+        let errno = match self {
+            LaunchFailure::Before(failure) => failure.errno,
+            LaunchFailure::Spawn(error) => error.errno,
+        };
+        matches!(errno, libc::EMFILE | libc::ENFILE)
+    }
 }
 
 impl From<StartFailure> for LaunchFailure {
@@ -48,8 +57,7 @@ impl From<SpawnError> for LaunchFailure {
 impl From<LaunchFailure> for StartFailure {
     fn from(failure: LaunchFailure) -> StartFailure {
         match failure {
-            // The errno of an event is of the process and its program.
-            LaunchFailure::Before(failure) => StartFailure { errno: 0, ..failure },
+            LaunchFailure::Before(failure) => failure,
             LaunchFailure::Spawn(error) => {
                 StartFailure { stage: error.stage.to_string(), errno: error.errno, message: error.to_string() }
             }
@@ -82,7 +90,10 @@ mod tests {
         assert!(spawn(Stage::Streams, libc::EMFILE).is_ours(Some(&group)));
         assert!(!spawn(Stage::Exec, libc::ENOENT).is_ours(None));
         let pipe = StartFailure { stage: "pipe".into(), errno: libc::EMFILE, message: String::new() };
-        assert!(LaunchFailure::from(pipe).is_ours(Some(&group)));
+        let pipe = LaunchFailure::from(pipe);
+        assert!(pipe.is_ours(Some(&group)) && pipe.lacks_descriptors());
+        assert_eq!(StartFailure::from(pipe).errno, libc::EMFILE);
+        assert!(spawn(Stage::Streams, libc::ENFILE).lacks_descriptors() && !lack().lacks_descriptors());
     }
 
     #[test]

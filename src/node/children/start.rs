@@ -2,6 +2,7 @@
 
 use super::child::Child;
 use super::late::{LateStart, sender};
+use super::launch_failure::LaunchFailure;
 use super::process::{LastContact, Process};
 use super::table::Children;
 use crate::ids::{ReportId, Token};
@@ -60,18 +61,17 @@ impl Children {
         reactor: &mut Reactor,
         endpoint: &Path,
         cause: Option<ReportId>,
-    ) -> Result<StartedProcess, StartFailure> {
+    ) -> Result<StartedProcess, LaunchFailure> {
         let Children { slots, beating, sockets, machine, .. } = self;
         let slot = slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut);
         let Some(child) = slot else {
             let message = "looking for it: there is no such child any more".into();
-            return Err(StartFailure { stage: "look-up".into(), errno: 0, message });
+            return Err(StartFailure { stage: "look-up".into(), errno: 0, message }.into());
         };
         let since = ticks_now();
-        let sockets = sockets.open(child.exec().map_or(&[], |exec| &exec.listen)).map_err(|error| StartFailure {
-            stage: "listen".into(),
-            errno: error.errno,
-            message: error.to_string(),
+        let sockets = sockets.open(child.exec().map_or(&[], |exec| &exec.listen)).map_err(|error| {
+            let (stage, message) = ("listen".into(), error.to_string());
+            StartFailure { stage, errno: error.errno, message }
         })?;
         let (place, base) = (&context.place, &context.base_environment);
         let start = |child: &mut Child| child.start(run.incarnation, place, endpoint, base, sockets.clone(), cause);
@@ -91,7 +91,7 @@ impl Children {
                 error!(context.logger, "cannot watch a child"; "path" => %child.path, "error" => %error);
                 Spawned { late: started.late, pid: started.pid, pidfd: started.pidfd }.give_up();
                 let message = format!("watching the new process: {error}");
-                return Err(StartFailure { stage: "watch".into(), errno: 0, message });
+                return Err(StartFailure { stage: "watch".into(), errno: 0, message }.into());
             }
         };
         let mut output = None;

@@ -110,5 +110,21 @@ alone! {
         // If no descriptor is free, the result is the limit.
         setrlimit(Resource::RLIMIT_NOFILE, lowest, 300).unwrap();
         assert_eq!(lowest_free(), lowest);
+        assert_eq!(leave(1).unwrap_err().raw_os_error(), Some(libc::EMFILE));
+        leave(0).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, lowest + 5, 300).unwrap();
+        assert_eq!(leave(6).unwrap_err().raw_os_error(), Some(libc::EMFILE));
+        assert_eq!(can_open(6).unwrap_err().raw_os_error(), Some(libc::EMFILE));
+        leave(5).unwrap();
+        can_open(5).unwrap();
+        // One that is open above a free one.
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let high = null.try_clone().unwrap();
+        drop(null);
+        assert_eq!(lowest_free(), lowest);
+        assert_eq!(can_open(5).unwrap_err().raw_os_error(), Some(libc::EMFILE));
+        can_open(4).unwrap();
+        drop(high);
+        assert_eq!(open_descriptors(), before);
     }
 }
