@@ -27,6 +27,9 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// How long supervisors may be silent whose state is asked for.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// How long an answer of a root is waited for that is 5 s by default.
+pub(crate) const ANSWER: &str = "60s";
+
 /// The program under test.
 pub(crate) const TREEVISOR: &str = env!("CARGO_BIN_EXE_treevisor");
 
@@ -188,10 +191,17 @@ impl Tree {
         command_in(self.dir.path())
     }
 
-    /// Runs a treevisor command on this tree.
+    /// Runs a treevisor command on this tree. An answer is waited for longer than by default: the root of a test may
+    /// have to share a CPU with many others.
     #[track_caller]
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        self.command().args(arguments).stdin(Stdio::null()).output().expect("running treevisor").into()
+        let mut command = self.command();
+        command.args(arguments).stdin(Stdio::null());
+        let asks = ["events", "reset", "signal", "status", "why"];
+        if arguments.first().is_some_and(|verb| asks.contains(verb)) && !arguments.contains(&"--timeout") {
+            command.args(["--timeout", ANSWER]);
+        }
+        command.output().expect("running treevisor").into()
     }
 
     /// Process id of the root.
