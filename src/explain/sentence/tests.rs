@@ -120,8 +120,8 @@ fn events() -> Vec<(&'static str, Value)> {
         ("upgrade_failed", json!({ "to": "0.2.0", "stage": "exec", "message": "no descriptor is left" })),
         ("upgrade_failed", json!({ "to": "0.2.0", "stage": "restore", "message": "it ended by SIGSEGV" })),
         ("upgrade_failed", json!({ "to": "0.2.0", "stage": "commit", "message": "no memory" })),
-        ("start_failed", json!({ "message": "exec ./api: No such file or directory" })),
-        ("start_failed", json!({ "message": "exec ./api: No such file or directory", "retry": true })),
+        ("start_failed", json!({ "message": "executing ./api: No such file or directory" })),
+        ("start_failed", json!({ "message": "executing ./api: No such file or directory", "retry": true })),
     ]
 }
 
