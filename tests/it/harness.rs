@@ -24,12 +24,6 @@ use treevisor::time::Span;
 /// Nothing takes so long on a sound machine; waiting longer means that something is broken.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long supervisors may be silent whose state is asked for.
-const SILENCE: Duration = Duration::from_secs(30);
-
-/// How long an answer of a root is waited for that is 5 s by default.
-pub(crate) const ANSWER: &str = "60s";
-
 /// The program under test.
 pub(crate) const TREEVISOR: &str = env!("CARGO_BIN_EXE_treevisor");
 
@@ -191,17 +185,10 @@ impl Tree {
         command_in(self.dir.path())
     }
 
-    /// Runs a treevisor command on this tree. An answer is waited for longer than by default: the root of a test may
-    /// have to share a CPU with many others.
+    /// Runs a treevisor command on this tree.
     #[track_caller]
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        let mut command = self.command();
-        command.args(arguments).stdin(Stdio::null());
-        let asks = ["events", "reset", "signal", "status", "why"];
-        if arguments.first().is_some_and(|verb| asks.contains(verb)) && !arguments.contains(&"--timeout") {
-            command.args(["--timeout", ANSWER]);
-        }
-        command.output().expect("running treevisor").into()
+        run_in(self.dir(), arguments)
     }
 
     /// Process id of the root.
@@ -284,7 +271,7 @@ impl Tree {
     /// supervisor may not answer in time, and is asked again. One that still does not answer is shown as unreachable.
     #[track_caller]
     pub(crate) fn status(&self, path: &str) -> Value {
-        let end = Instant::now() + SILENCE;
+        let end = Instant::now() + LIMIT;
         loop {
             let status = self.status_now(path);
             if !has_silent_part(&status) || Instant::now() > end {
@@ -415,6 +402,19 @@ fn heed_hang_ups() {
             signal_hook::flag::register(1, std::sync::Arc::default()).unwrap();
         }
     });
+}
+
+/// Runs a treevisor command in a directory. An answer is waited for as long as anything else, which is longer than by
+/// default: the root of a test may have to share a CPU with many others.
+#[track_caller]
+pub(crate) fn run_in(dir: &Path, arguments: &[&str]) -> Ran {
+    let mut command = command_in(dir);
+    command.args(arguments).stdin(Stdio::null());
+    let asks = ["events", "reset", "signal", "status", "why"];
+    if arguments.first().is_some_and(|verb| asks.contains(verb)) && !arguments.contains(&"--timeout") {
+        command.args(["--timeout".into(), format!("{}s", LIMIT.as_secs())]);
+    }
+    command.output().expect("running treevisor").into()
 }
 
 /// Whether a supervisor has not answered for its part of a status.

@@ -181,9 +181,8 @@ fn a_journal_that_does_not_read_holds_nothing_up() {
     journal.wanted(|entry| entry["MESSAGE"].starts_with("line "));
     // It stops reading. The worker goes on, and beats.
     let beats = || {
-        let mut status = command_in(dir.path());
-        status.args(["status", "/chatty", "--json", "--timeout", ANSWER]);
-        Ran::from(status.output().unwrap()).expect(0).json()["root"]["heartbeat"]["beats"].as_u64().unwrap()
+        let status = run_in(dir.path(), &["status", "/chatty", "--json"]).expect(0).json();
+        status["root"]["heartbeat"]["beats"].as_u64().unwrap()
     };
     let before = beats();
     until("it beats on", || beats() > before + 5);

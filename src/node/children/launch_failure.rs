@@ -24,21 +24,23 @@ impl LaunchFailure {
     /// a worker at its own limit on processes lacks them by itself.
     pub(in crate::node) fn is_ours(&self, group: Option<&Group>) -> bool {
         match self {
-            LaunchFailure::Before(failure) => net::is_our_own(failure.errno),
             LaunchFailure::Spawn(error) if error.is_for_lack_of_processes() && group.is_some_and(Group::is_full) => {
                 false
             }
-            LaunchFailure::Spawn(error) => net::is_our_own(error.errno),
+            _ => net::is_our_own(self.errno()),
         }
     }
 
     /// Whether the cause is a lack of file descriptors, of this process or of the machine.
     pub(in crate::node) fn lacks_descriptors(&self) -> bool {
-        let errno = match self {
+        matches!(self.errno(), libc::EMFILE | libc::ENFILE)
+    }
+
+    fn errno(&self) -> i32 {
+        match self {
             LaunchFailure::Before(failure) => failure.errno,
             LaunchFailure::Spawn(error) => error.errno,
-        };
-        matches!(errno, libc::EMFILE | libc::ENFILE)
+        }
     }
 }
 
